@@ -1,0 +1,503 @@
+"""The words of the core: what is observed, what is decided, what is recorded. Frozen, and free of I/O.
+
+Errors
+------
+BfdError                 everything of ours that an operator may read
+  ConfigError            a setting is wrong: carries the place and the remedy
+  SourceError            a device could not be asked, or answered nonsense
+  SpeakerError           ExaBGP's pipe is gone, or a command may not be sent
+  StoreError             the journal or the database refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, Literal
+
+Address = IPv4Address | IPv6Address
+Prefix = IPv4Network | IPv6Network
+
+
+class BfdError(Exception):
+    """Any error of ours whose text is meant for an operator."""
+
+
+class ConfigError(BfdError):
+    """A setting is wrong; `place` names the file and key path, `text` what was wrong and what would be right."""
+
+    def __init__(self, place: str, text: str) -> None:
+        super().__init__(f"{place}: {text}" if place else text)
+        self.place = place
+        self.text = text
+
+
+class SourceError(BfdError):
+    """A device gave no usable answer; nothing is thereby known of its sessions."""
+
+
+class SpeakerError(BfdError):
+    """ExaBGP's pipe is closed, or a command is one that we never send."""
+
+
+class StoreError(BfdError):
+    """A store could not be opened, written or read."""
+
+
+class Secret:
+    """A value that never shows itself: its repr and str are stars, only `reveal` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself; the caller keeps it out of logs, errors and reprs."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class State(StrEnum):
+    """A session's state: RFC 5880 section 4.1 and bfdSessState (RFC 7331), and two that only an observer knows."""
+
+    UP = "up"
+    DOWN = "down"
+    INIT = "init"
+    FAILING = "failing"
+    """BFD version 0 only."""
+    ADMIN_DOWN = "admin_down"
+    MISSING = "missing"
+    """The row vanished from an agent that answers."""
+    UNKNOWN = "unknown"
+    """Nothing was heard for `stale_after` seconds."""
+
+
+class Diagnostic(IntEnum):
+    """Why a session last left Up (RFC 5880 section 4.1; 9 from the IANA registry)."""
+
+    NONE = 0
+    CONTROL_DETECTION_TIME_EXPIRED = 1
+    ECHO_FUNCTION_FAILED = 2
+    NEIGHBOR_SIGNALED_SESSION_DOWN = 3
+    FORWARDING_PLANE_RESET = 4
+    PATH_DOWN = 5
+    CONCATENATED_PATH_DOWN = 6
+    ADMINISTRATIVELY_DOWN = 7
+    REVERSE_CONCATENATED_PATH_DOWN = 8
+    MISCONNECTIVITY_DEFECT = 9
+
+
+class Source(StrEnum):
+    """Where an observation or an event came from."""
+
+    SNMP_POLL = "snmp_poll"
+    SNMP_LOOK = "snmp_look"
+    """A look asked for out of turn: a confirmation, a webhook's probe."""
+    SNMP_TRAP = "snmp_trap"
+    WEBHOOK = "webhook"
+    EXABGP = "exabgp"
+    ENGINE = "engine"
+    TIMER = "timer"
+    SELF = "self"
+    API = "api"
+
+
+class Reading(StrEnum):
+    """What a service makes of a session state that is neither plainly up nor plainly down."""
+
+    DOWN = "down"
+    HOLD = "hold"
+    """Keep the last verdict."""
+    UP = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One BFD session on one device, named by what lasts (its peer), not by its index."""
+
+    device: str
+    name: str
+    """The peer's address; where two share it `peer%interface`; without one the interface, discriminator or index."""
+    peer: Address | None = None
+    local: Address | None = None
+    interface: str | None = None
+    discriminator: int | None = None
+    """The local discriminator, bfdSessDiscriminator."""
+    id: str = field(init=False)
+    """`device/name`, as selectors, events and the API write it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", f"{self.device}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which sessions a service follows: `device/what`, as written in the configuration."""
+
+    device: str
+    pattern: str
+    """A peer address, an interface name, a discriminator, a session's name, or `*`."""
+
+    def __str__(self) -> str:
+        return f"{self.device}/{self.pattern}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A prefix and what it is announced with (RFC 4271 section 5; RFC 1997, 4360, 8092)."""
+
+    prefix: Prefix
+    next_hop: Address | Literal["self"] = "self"
+    neighbors: tuple[Address, ...] = ()
+    """The BGP neighbours it goes to; empty: all of them."""
+    med: int | None = None
+    local_preference: int | None = None
+    communities: tuple[str, ...] = ()
+    """`65000:1`, or a well-known name (`no-export`)."""
+    large_communities: tuple[str, ...] = ()
+    """`65000:1:2`."""
+    extended_communities: tuple[str, ...] = ()
+    """`target:65000:1`, `origin:65000:1`, or `0x` and 16 hexadecimal digits."""
+    as_path: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What the core needs to know of a router."""
+
+    name: str
+    stale_after: float = 10.0
+    """Seconds without an answer after which its sessions are unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is announced while enough sessions are up, and the rules of deciding (DESIGN section 3)."""
+
+    name: str
+    routes: tuple[Route, ...]
+    selectors: tuple[Selector, ...]
+    require: int | Literal["all"] = 1
+    """How many sessions must be up; `any` is 1."""
+    rise: int = 3
+    fall: int = 1
+    hold_up: float = 10.0
+    """Seconds of unbroken Up, after `rise` samples, before a session counts as up again."""
+    confirm: bool = True
+    """Whether the first bad sample is looked at again, at once, before it counts."""
+    confirm_timeout: float = 0.5
+    """Seconds after which an unanswered confirming look lets the bad sample count (only with fall = 1)."""
+    on_admin_down: Reading = Reading.HOLD
+    on_missing: Reading = Reading.DOWN
+    on_unknown: Reading = Reading.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the engine decides by: devices, services and what is recorded."""
+
+    devices: tuple[Device, ...] = ()
+    services: tuple[Service, ...] = ()
+    record_polls: bool = False
+    """Whether every observation becomes an event, or only changes."""
+
+
+# --- inputs: what happens to the engine -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One session's state, as one sample told it."""
+
+    session: Session
+    state: State
+    diagnostic: Diagnostic | None = None
+    details: Mapping[str, Any] | None = None
+    """More that the sample told (interval, counters), kept in the event when the state changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A device's answer; `complete` says that every session it has is among the observations."""
+
+    device: str
+    observations: tuple[Observation, ...]
+    complete: bool = False
+    source: Source = Source.SNMP_POLL
+    actor: str | None = None
+    cause: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A device gave no usable answer: nothing is known from it, and `reason` says what was tried."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed; due timers fire."""
+
+
+class Outcome(StrEnum):
+    """How ExaBGP took a command."""
+
+    DONE = "done"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """ExaBGP's answer to one command: accepted, refused, or none in time. `done` is not yet advertised."""
+
+    command: int
+    outcome: Outcome
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """An UPDATE that ExaBGP sent to a neighbour: the proof that a command reached the wire."""
+
+    neighbor: Address
+    prefix: Prefix
+    announced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A BGP session of ExaBGP changed state (up, down, connected)."""
+
+    neighbor: Address
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A verified report from outside about a device; `effect` is record, probe or observe (DESIGN section 4)."""
+
+    device: str
+    reason: str
+    evidence: Mapping[str, Any]
+    effect: Literal["record", "probe", "observe"] = "probe"
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something of ours that is worth an event (started, stopped, store_down, message_quarantined)."""
+
+    event_type: str
+    details: Mapping[str, Any]
+    source: Source = Source.SELF
+    actor: str | None = None
+    device: str | None = None
+    cause: int | None = None
+
+
+Input = Poll | Silence | Tick | Answer | Advertised | Neighbor | Webhook | Note
+
+
+# --- effects: what the engine wants done, in this order ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take a route back; `command` numbers the command, and is the id of the event that records the decision."""
+
+    command: int
+    service: str
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Announce a route; `command` numbers the command, and is the id of the event that records the decision."""
+
+    command: int
+    service: str
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask a device again at once: one session (None: the whole device), to confirm or because somebody said so."""
+
+    device: str
+    session: str | None = None
+    """A session's id."""
+    cause: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the audit trail; the time and the site are stamped on it where it is stored."""
+
+    id: int
+    event_type: str
+    device: str | None = None
+    session: str | None = None
+    service: str | None = None
+    source: str | None = None
+    actor: str | None = None
+    cause: int | None = None
+    """The id of the event that led to this one."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Keep an event."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep what is now believed announced for a service's prefix, for our next start (None: nothing is)."""
+
+    service: str
+    prefix: Prefix
+    route: Route | None
+    event: int
+
+
+Command = Withdraw | Announce
+Effect = Withdraw | Announce | Look | Record | Remember
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """A route that was announced when our predecessor stopped."""
+
+    service: str
+    route: Route
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restart knows: the last event's id, the routes believed announced, and whether ExaBGP still has them."""
+
+    last_event: int = 0
+    believed: tuple[Believed, ...] = ()
+    rib_kept: bool = False
+    """True when the same ExaBGP that held our predecessor's routes started us again: its RIB still has them."""
+
+
+# --- views: what others may read, immutable and shared by reference ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as others see it; times are the engine's monotonic seconds."""
+
+    session: Session
+    state: State
+    since: float
+    heard: float
+    """When it was last heard of, as of the last change; the device's view has the newest."""
+    diagnostic: Diagnostic | None
+    changes: int
+    event: int | None
+    """The event that recorded the present state."""
+    services: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """A service's route: what was said, what was accepted, what was seen on the wire."""
+
+    route: Route
+    announced: bool
+    accepted: bool | None
+    """None: no answer yet."""
+    confirmed: tuple[str, ...]
+    """The neighbours to which the last command was seen to go."""
+    event: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegView:
+    """What one service makes of one session."""
+
+    session: str
+    state: State
+    counts_as: str
+    """`up`, `down`, or `undecided` while nothing is known that could decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """A service as others see it, with the rule that decided and its inputs."""
+
+    service: Service
+    announced: bool
+    since: float | None
+    adopted: bool
+    """True while it is announced only because it was when we started."""
+    up: int
+    undecided: int
+    needed: int
+    legs: tuple[LegView, ...]
+    routes: tuple[RouteView, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device as others see it."""
+
+    name: str
+    heard: float | None
+    """When it last answered, None: never."""
+    reachable: bool | None
+    """None until it was asked once."""
+    reason: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at one moment, for the web and the metrics."""
+
+    at: float
+    devices: tuple[DeviceView, ...]
+    sessions: tuple[SessionView, ...]
+    services: tuple[ServiceView, ...]
+    neighbors: Mapping[str, str]
+
+
+# --- questions --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """A question to the audit trail, newest first; times are microseconds since the epoch."""
+
+    limit: int = 50
+    device: str | None = None
+    session: str | None = None
+    service: str | None = None
+    event_type: str | None = None
+    since: int | None = None
+    until: int | None = None
+    before: int | None = None
+    """Only events with a smaller id: where the last page ended."""
