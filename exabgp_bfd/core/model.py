@@ -312,7 +312,14 @@ class Note:
     cause: int | None = None
 
 
-Input = Poll | Silence | Tick | Answer | Advertised | Neighbor | Webhook | Note
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first input: we begin, with what should be told of it (version, user, addresses)."""
+
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+Input = Start | Poll | Silence | Tick | Answer | Advertised | Neighbor | Webhook | Note
 
 
 # --- effects: what the engine wants done, in this order ---------------------------------------------------------
@@ -400,6 +407,8 @@ class Restored:
     believed: tuple[Believed, ...] = ()
     rib_kept: bool = False
     """True when the same ExaBGP that held our predecessor's routes started us again: its RIB still has them."""
+    expired: bool = False
+    """True when our predecessor's last sign of life is too old, and its ExaBGP gone: nothing is taken up from it."""
 
 
 # --- views: what others may read, immutable and shared by reference ---------------------------------------------
