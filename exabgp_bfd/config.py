@@ -1,0 +1,1377 @@
+"""TOML, environment and flags become one checked, frozen `Settings`; nothing of pydantic leaves this module.
+
+Three steps. Tables (pydantic) check the shape of the file: types, ranges, unknown keys. `_Build` lays flags and
+variables over them, resolves secrets, and refuses contradictions between keys. `Settings` carries core types only.
+Every fault found in a step is collected; the first is raised and carries the others (`SettingsError.errors`).
+No text of an error ever holds the value of a secret key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+
+from exabgp_bfd.core.model import (
+    Address,
+    ConfigError,
+    Device,
+    Plan,
+    Prefix,
+    Reading,
+    Route,
+    Secret,
+    Selector,
+    Service,
+)
+
+DEFAULT_JOURNAL: Final = Path("/var/lib/exabgp-bfd/journal.db")
+CONFIG_VARIABLE: Final = "EXABGP_BFD_CONFIG"
+DEFAULT_COMMUNITY: Final = "public"
+PROFILES: Final = ("auto", "bfd-std", "oid")
+"""Names that `profile` takes; a test holds them against the tables of sources/snmp/mibs.py."""
+
+_SECRET_KEYS: Final = frozenset({"community", "secrets", "mongodb", "sha256"})
+_SECRET_FILE_LIMIT: Final = 65536
+
+DialectName = Literal["auto", "4", "5", "6"]
+OnExit = Literal["keep", "withdraw"]
+SnmpVersion = Literal["1", "2c"]
+EngineName = Literal["auto", "pysnmp", "gufo"]
+OidValues = Literal["oper", "state"]
+WebhookEffect = Literal["record", "probe", "observe"]
+Role = Literal["read", "operate", "admin"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class SettingsError(ConfigError):
+    """The first fault that was found, as any `ConfigError`; `errors` has all of them, itself included as the first."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__(errors[0].place, errors[0].text)
+        self.errors = tuple(errors)
+
+
+# --- what comes out ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """How one router is asked, with the defaults of [snmp] already merged in; times are seconds."""
+
+    name: str
+    host: str
+    """A host name or an address, without brackets."""
+    port: int = 161
+    version: SnmpVersion = "2c"
+    community: Secret = field(default_factory=lambda: Secret(DEFAULT_COMMUNITY))
+    interval: float = 1.0
+    timeout: float = 1.0
+    retries: int = 1
+    stale_after: float = 10.0
+    engine: EngineName = "auto"
+    profile: str = "auto"
+    oid: str | None = None
+    """The column's OID for profile `oid`, digits and dots without a leading dot."""
+    values: OidValues | None = None
+    """`oper`: bfdSessOperStatus; `state`: bfdSessState (RFC 7331). Only for profile `oid`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSettings:
+    """How ExaBGP is spoken to; times are seconds."""
+
+    dialect: DialectName = "auto"
+    ack_timeout: float = 5.0
+    on_exit: OnExit = "keep"
+    adopt_within: float = 3600.0
+    """How old our predecessor's last sign of life may be for its routes to be announced again by a new ExaBGP."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Where records are kept, and how long (seconds, or a number of events)."""
+
+    path: Path = DEFAULT_JOURNAL
+    mongodb: Secret | None = None
+    keep_events: float = 90 * 86400.0
+    keep_messages: float = 7 * 86400.0
+    max_events: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Who may sign reports, and what a report does; without secrets the webhook is closed."""
+
+    secrets: tuple[Secret, ...] = ()
+    effect: WebhookEffect = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address and port to listen on; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of the API, known by its hash only."""
+
+    name: str
+    role: Role
+    sha256: Secret
+    """Lower-case hexadecimal, 64 digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where the log goes beside stderr, and how large its file may grow (bytes, old files)."""
+
+    level: LogLevel = "info"
+    file: Path | None = None
+    max_bytes: int = 10 * 1024 * 1024
+    backups: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `app` builds its parts from."""
+
+    site: str
+    plan: Plan
+    targets: tuple[DeviceSettings, ...]
+    """One for each of `plan.devices`, in the same order."""
+    speaker: SpeakerSettings = field(default_factory=SpeakerSettings)
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    webhook: WebhookSettings = field(default_factory=WebhookSettings)
+    api: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 8080))
+    """None: the API is off."""
+    api_keys: tuple[ApiKey, ...] = ()
+    traps: Listen | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+    file: Path | None = None
+    """The file it was read from."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line said; None is not given. `load` adds the variables of the environment."""
+
+    device_name: str | None = None
+    device_host: str | None = None
+    snmp_community: str | None = field(default=None, repr=False)
+    bfd_oper_status_oid: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
+    poll_interval: float | str | None = None
+    listen: str | None = None
+    db: str | Path | None = None
+    log_file: str | Path | None = None
+    log_level: str | None = None
+    prefixes: tuple[str, ...] | None = None
+
+
+_SOURCES: Final[Mapping[str, tuple[str, str]]] = {
+    "device_name": ("--device-name", "DEVICE_NAME"),
+    "device_host": ("--device-host", "DEVICE_HOST"),
+    "snmp_community": ("--snmp-community", "SNMP_COMMUNITY"),
+    "bfd_oper_status_oid": ("--bfd-oper-status-oid", "BFD_OPER_STATUS_OID"),
+    "webhook_secret": ("--webhook-secret", "WEBHOOK_HMAC_SECRET"),
+    "poll_interval": ("--poll-interval", "POLL_INTERVAL"),
+    "listen": ("--listen", "EXABGP_BFD_LISTEN"),
+    "db": ("--db", "EXABGP_BFD_DB"),
+    "log_file": ("--log-file", "EXABGP_BFD_LOG_FILE"),
+    "log_level": ("--log-level", "EXABGP_BFD_LOG_LEVEL"),
+    "prefixes": ("--prefix", "EXABGP_BFD_PREFIX"),
+}
+"""Field of `Overrides` -> its flag and its variable."""
+
+VARIABLES: Final[Mapping[str, str]] = dict(_SOURCES.values()) | {"--config": CONFIG_VARIABLE}
+"""Flag -> the environment variable that stands in for it, for the command line's help."""
+
+
+# --- reading one value: each takes what TOML gave, and raises ValueError with what is wrong and what is right ----
+
+
+def _show(value: object) -> str:
+    """A value as its writer knows it, shortened; never called for a secret key."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case datetime() | date() | time():
+            return "a date or time"
+        case str() if len(value) > 60:
+            return repr(value[:57] + "...")
+        case _:
+            return repr(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text in quotes, not {_show(value)}")  # noqa: TRY004 pydantic collects ValueError only
+    if not value:
+        raise ValueError("must not be empty")
+    if not value.isprintable():
+        raise ValueError(f"must not hold control characters: {_show(value)}")
+    return value
+
+
+def _read_name(value: object) -> str:
+    name = _text(value)
+    if "/" in name or any(character.isspace() for character in name):
+        raise ValueError(f"a name holds no slash and no blank: {_show(name)}, perhaps {re.sub(r'[/ ]+', '-', name)!r}")
+    if len(name) > 100:
+        raise ValueError("a name has at most 100 characters")
+    return name
+
+
+def _read_secret(value: object) -> Secret:
+    # The value is never shown, not even its type's repr: a number may be the secret, written without quotes.
+    if not isinstance(value, str):
+        raise ValueError("must be text in quotes: a value, env:NAME or file:PATH")  # noqa: TRY004
+    if not value:
+        raise ValueError("must not be empty: a value, env:NAME or file:PATH")
+    return Secret(value)
+
+
+def _read_hash(value: object) -> Secret:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        raise ValueError("must be 64 hexadecimal digits, as `exabgp-bfd key new` prints them")
+    return Secret(value.lower())
+
+
+def _read_path(value: object) -> Path:
+    path = Path(_text(str(value) if isinstance(value, Path) else value))
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise ValueError(f"{_show(str(path))} is taken as it stands: write the home directory's own path for ~")
+    return path
+
+
+def _read_host(value: object) -> str:
+    host = _text(value)
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if _is_address(host):
+        return host
+    label = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    # A name of digits and dots only is a mistyped address, which a resolver would ask the world for.
+    if len(host) > 253 or not re.fullmatch(rf"{label}(?:\.{label})*\.?", host) or re.fullmatch(r"[0-9.]+", host):
+        hint = "; write the port beside it: port = 161" if re.fullmatch(r".+:[0-9]+", host) else ""
+        raise ValueError(f"must be a host name or an address, not {_show(host)}{hint}")
+    return host
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split_port(text: str) -> tuple[str, str | None]:
+    """`host`, `host:port`, `[v6]:port` or a bare IPv6 address -> host and port."""
+    if match := re.fullmatch(r"\[([^\]]*)\](?::(.*))?", text):
+        return match[1], match[2]
+    if _is_address(text) or text.count(":") != 1:
+        return text, None
+    host, port = text.split(":")
+    return host, port
+
+
+def _read_port(text: str, lowest: int = 1) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not lowest <= int(text) <= 65535:
+        raise ValueError(f"the port must be a number from {lowest} to 65535, not {_show(text)}")
+    return int(text)
+
+
+def _read_host_port(value: object) -> tuple[str, int | None]:
+    host, port = _split_port(_text(value))
+    return _read_host(host), None if port is None else _read_port(port)
+
+
+def _read_listen(value: object) -> Listen:
+    text = _text(value)
+    host, port = _split_port(text)
+    if port is None or not (host == "localhost" or _is_address(host)):
+        raise ValueError(f'must be an address and a port, "127.0.0.1:8080" or "[::1]:8080", not {_show(text)}')
+    return Listen(host, _read_port(port, lowest=0))
+
+
+def _read_api_listen(value: object) -> Listen | None:
+    if value == "off":
+        return None
+    try:
+        return _read_listen(value)
+    except ValueError as error:
+        raise ValueError(f'{error} ("off" serves no API)') from None
+
+
+def _read_address(value: object) -> Address:
+    text = _text(value)
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise ValueError(f"must be an IPv4 or IPv6 address, not {_show(text)}") from None
+    if "%" in text:
+        # ExaBGP's command parser knows no zone.
+        raise ValueError(f"must be an address without a zone: {text.partition('%')[0]}")
+    return address
+
+
+def _read_next_hop(value: object) -> tuple[Address, ...]:
+    """`self` -> (), an address -> one, a list -> at most one of each family."""
+    if value == "self":
+        return ()
+    hops = tuple(_read_address(hop) for hop in (value if isinstance(value, list) else [value]))
+    if not hops:
+        raise ValueError('must be "self", an address, or a list of one address of each family')
+    for hop in hops:
+        if hop.is_multicast or hop.is_unspecified:
+            raise ValueError(f"{hop} cannot be a next hop: give an address of a router or of this host")
+    if len({hop.version for hop in hops}) < len(hops):
+        raise ValueError("has two addresses of one family: give at most one of each")
+    return hops
+
+
+def _read_prefix(value: object) -> Prefix:
+    text = _text(value)
+    host, slash, length = text.partition("/")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        raise ValueError(f'must be a prefix such as "192.0.2.53/32", not {_show(text)}') from None
+    if "%" in host:
+        raise ValueError(f"must be a prefix without a zone, not {_show(text)}")
+    if not slash:
+        raise ValueError(f"{address} has no length: {address}/{address.max_prefixlen}?")
+    if not re.fullmatch(r"[0-9]{1,3}", length) or int(length) > address.max_prefixlen:
+        raise ValueError(f"the length of {_show(text)} must be a number from 0 to {address.max_prefixlen}")
+    network = ip_network(f"{address}/{int(length)}", strict=False)
+    if network.network_address != address:
+        raise ValueError(f"{text} has host bits set: {network} or /{address.max_prefixlen}?")
+    return network
+
+
+def _read_selector(value: object) -> Selector:
+    text = _text(value)
+    device, slash, pattern = text.partition("/")
+    if not slash or not device or not pattern or pattern != pattern.strip():
+        raise ValueError(
+            f'must be "device/what" where what is a peer\'s address, an interface, a discriminator or *, '
+            f"not {_show(text)}"
+        )
+    # Sessions are named by the canonical form of the peer's address, so an upper-case one would never match.
+    return Selector(device, str(ip_address(pattern)) if _is_address(pattern) else pattern)
+
+
+def _read_require(value: object) -> int | Literal["all"]:
+    if value == "any":
+        return 1
+    if value == "all":
+        return "all"
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError(f'must be "any", "all" or a whole number of sessions from 1, not {_show(value)}')
+
+
+_NAMED_COMMUNITIES: Final = frozenset({"no-export", "no-advertise", "no-export-subconfed", "no-peer", "blackhole"})
+"""Names that ExaBGP 4.2 and 5 know themselves (RFC 1997, 3765, 7999)."""
+_NUMBERED_COMMUNITIES: Final[Mapping[str, str]] = {
+    "graceful-shutdown": "65535:0",  # RFC 8326
+    "accept-own": "65535:1",  # RFC 7611
+    "llgr-stale": "65535:6",  # RFC 9494
+    "no-llgr": "65535:7",  # RFC 9494
+}
+"""Names of IANA's registry that ExaBGP's parser refuses: they are sent as numbers."""
+
+
+def _numbers(text: str, separator_count: int) -> list[int] | None:
+    """`1:2:3` -> its numbers, None when it is anything else."""
+    parts = text.split(":")
+    if len(parts) != separator_count + 1 or not all(re.fullmatch(r"[0-9]{1,10}", part) for part in parts):
+        return None
+    return [int(part) for part in parts]
+
+
+def _read_community(value: object) -> str:
+    text = _text(value)
+    name = text.lower().replace("_", "-")
+    if name in _NAMED_COMMUNITIES:
+        return name
+    if name in _NUMBERED_COMMUNITIES:
+        return _NUMBERED_COMMUNITIES[name]
+    numbers = _numbers(text, 1)
+    if numbers is None:
+        known = sorted(_NAMED_COMMUNITIES | _NUMBERED_COMMUNITIES.keys())
+        hint = _suggest(name, known) or f"; names: {', '.join(known)}"
+        raise ValueError(f'must be a community such as "65000:1" or a well-known name, not {_show(text)}{hint}')
+    if max(numbers) > 0xFFFF:
+        raise ValueError(f"both halves of {text} must be at most 65535: use large_communities for larger numbers")
+    return f"{numbers[0]}:{numbers[1]}"
+
+
+def _read_large_community(value: object) -> str:
+    text = _text(value)
+    numbers = _numbers(text, 2)
+    if numbers is None or max(numbers) > 0xFFFFFFFF:
+        raise ValueError(f'must be three numbers of 32 bits such as "65000:1:2" (RFC 8092), not {_show(text)}')
+    return ":".join(map(str, numbers))
+
+
+def _read_extended_community(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"0x[0-9a-fA-F]{16}", text):
+        return text.lower()
+    match = re.fullmatch(r"(target|origin):([0-9]{1,10}|[0-9.]{7,15}):([0-9]{1,10})", text)
+    if match is None or ("." in match[2] and not _is_address(match[2])):
+        raise ValueError(
+            f'must be "target:65000:1", "origin:65000:1" or 0x and 16 hexadecimal digits (RFC 4360), not {_show(text)}'
+        )
+    kind, administrator, number = match[1], match[2], int(match[3])
+    wide = "." in administrator or int(administrator) > 0xFFFF
+    # Eight octets: two of type, and six shared by administrator and number (RFC 4360 section 3.1, RFC 5668).
+    if number > (0xFFFF if wide else 0xFFFFFFFF) or (wide and "." not in administrator and int(administrator) >> 32):
+        limit = "at most 65535 after an address or a 32-bit AS number" if wide else "at most 4294967295"
+        raise ValueError(f"the last number of {_show(text)} must be {limit}, and an AS number at most 4294967295")
+    return f"{kind}:{administrator if '.' in administrator else int(administrator)}:{number}"
+
+
+_UNITS: Final[Mapping[str, int]] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _read_duration(value: object) -> float:
+    """`90d`, `12h`, `30m`, `45s` or a number -> seconds."""
+    seconds: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhd]?)", value)):
+        seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds is None:
+        raise ValueError(
+            f'must be a time such as "90d", "12h", "30m", "45s" or a number of seconds, not {_show(value)}'
+        )
+    # Not `seconds > 36500 days`: a NaN fails every comparison, and must be refused too.
+    if not 0 <= seconds <= 36500 * 86400:
+        raise ValueError(f"must be from 0 to 36500 days, not {_show(value)}")
+    return seconds
+
+
+def _read_retention(value: object) -> float:
+    seconds = _read_duration(value)
+    if seconds < 1:
+        raise ValueError(f"must be at least one second, not {_show(value)}")
+    return seconds
+
+
+def _read_oid(value: object) -> str:
+    oid = _text(value).removeprefix(".")
+    parts = oid.split(".")
+    numbers = all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) <= 0xFFFFFFFF for part in parts)
+    if not numbers or not 3 <= len(parts) <= 128 or int(parts[0]) > 2:
+        raise ValueError(f'must be a numeric OID such as "1.3.6.1.2.1.222.1.2.1.11", not {_show(oid)}')
+    return ".".join(str(int(part)) for part in parts)
+
+
+def _read_version(value: object) -> SnmpVersion:
+    match _digit(value):
+        case "1":
+            return "1"
+        case "2c":
+            return "2c"
+        case "3":
+            raise ValueError('SNMP version 3 is not supported in this version yet: use "2c" or "1"')
+    raise ValueError(f'must be "2c" or "1", not {_show(value)}')
+
+
+def _read_profile(value: object) -> str:
+    name = _text(value)
+    if name not in PROFILES:
+        raise ValueError(f"must be one of {', '.join(PROFILES)}, not {_show(name)}{_suggest(name, PROFILES)}")
+    return name
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _digit(value: object) -> object:
+    """`dialect = 5` and `version = 1` mean what they say, quotes or not."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f", did you mean `{close[0]}`?" if close else ""
+
+
+# --- the tables of the file -------------------------------------------------------------------------------------
+
+NameText = Annotated[str, PlainValidator(_read_name)]
+SecretText = Annotated[Secret, PlainValidator(_read_secret)]
+PathText = Annotated[Path, PlainValidator(_read_path)]
+HostText = Annotated[str, PlainValidator(_read_host)]
+ListenText = Annotated[Listen, PlainValidator(_read_listen)]
+ApiListenText = Annotated[Listen | None, PlainValidator(_read_api_listen)]
+AddressText = Annotated[Address, PlainValidator(_read_address)]
+PrefixText = Annotated[Prefix, PlainValidator(_read_prefix)]
+OidText = Annotated[str, PlainValidator(_read_oid)]
+Retention = Annotated[float, PlainValidator(_read_retention)]
+Interval = Annotated[float, Field(ge=0.05, le=3600)]
+Unsigned32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
+Asn = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
+Count = Annotated[int, Field(ge=1, le=1000)]
+LevelText = Annotated[LogLevel, BeforeValidator(_lower)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class _Site(_Table):
+    name: NameText | None = None
+
+
+class _Speaker(_Table):
+    dialect: Annotated[DialectName, BeforeValidator(_digit)] = "auto"
+    ack_timeout: Annotated[float, Field(ge=0.1, le=300)] = 5.0
+    on_exit: OnExit = "keep"
+    adopt_within: Annotated[float, PlainValidator(_read_duration)] = 3600.0
+
+
+class _Storage(_Table):
+    path: PathText = DEFAULT_JOURNAL
+    mongodb: SecretText | None = None
+    keep_events: Retention = 90 * 86400.0
+    keep_messages: Retention = 7 * 86400.0
+    max_events: Annotated[int, Field(ge=1)] = 1_000_000
+
+
+class _SnmpKeys(_Table):
+    """What [snmp] and a device may both say; None is not said."""
+
+    version: Annotated[SnmpVersion, PlainValidator(_read_version)] | None = None
+    community: SecretText | None = None
+    interval: Interval | None = None
+    timeout: Annotated[float, Field(ge=0.05, le=60)] | None = None
+    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    stale_after: Annotated[float, Field(gt=0, le=86400)] | None = None
+    engine: EngineName | None = None
+
+
+class _Snmp(_SnmpKeys):
+    record_polls: bool = False
+
+
+class _Device(_SnmpKeys):
+    name: NameText
+    host: HostText
+    port: Annotated[int, Field(ge=1, le=65535)] = 161
+    profile: Annotated[str, PlainValidator(_read_profile)] = "auto"
+    oid: OidText | None = None
+    values: OidValues | None = None
+
+
+class _Service(_Table):
+    name: NameText
+    prefixes: Annotated[list[PrefixText], Field(min_length=1)]
+    next_hop: Annotated[tuple[Address, ...], PlainValidator(_read_next_hop)] = ()
+    neighbors: Annotated[list[AddressText], BeforeValidator(lambda value: [] if value == "all" else value)] = []
+    med: Unsigned32 | None = None
+    local_preference: Unsigned32 | None = None
+    communities: list[Annotated[str, PlainValidator(_read_community)]] = []
+    large_communities: list[Annotated[str, PlainValidator(_read_large_community)]] = []
+    extended_communities: list[Annotated[str, PlainValidator(_read_extended_community)]] = []
+    as_path: list[Asn] = []
+    sessions: Annotated[list[Annotated[Selector, PlainValidator(_read_selector)]], Field(min_length=1)]
+    require: Annotated[int | Literal["all"], PlainValidator(_read_require)] = 1
+    rise: Count = 3
+    fall: Count = 1
+    hold_up: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    confirm: bool = True
+    confirm_timeout: Annotated[float, Field(ge=0.05, le=60)] = 0.5
+    on_down: Literal["withdraw"] = "withdraw"
+    on_admin_down: Literal["down", "hold", "up"] = "hold"
+    on_missing: Literal["down", "hold", "up"] = "down"
+    on_unknown: Literal["down", "hold", "up"] = "hold"
+
+
+class _Webhook(_Table):
+    secrets: list[SecretText] = []
+    effect: WebhookEffect = "probe"
+
+
+class _Key(_Table):
+    name: NameText
+    role: Role
+    sha256: Annotated[Secret, PlainValidator(_read_hash)]
+
+
+class _Api(_Table):
+    listen: ApiListenText = Listen("127.0.0.1", 8080)
+    key: list[_Key] = []
+
+
+class _Traps(_Table):
+    listen: ListenText
+
+
+class _Log(_Table):
+    level: LevelText = "info"
+    file: PathText | None = None
+    max_bytes: Annotated[int, Field(ge=4096)] = 10 * 1024 * 1024
+    backups: Annotated[int, Field(ge=1, le=1000)] = 5
+
+
+class _File(_Table):
+    site: _Site = _Site()
+    speaker: _Speaker = _Speaker()
+    storage: _Storage = _Storage()
+    snmp: _Snmp = _Snmp()
+    traps: _Traps | None = None
+    device: list[_Device] = []
+    service: list[_Service] = []
+    webhook: _Webhook = _Webhook()
+    api: _Api = _Api()
+    log: _Log = _Log()
+
+
+_TABLES: Final[Mapping[tuple[str, ...], type[_Table]]] = {
+    (): _File,
+    ("site",): _Site,
+    ("speaker",): _Speaker,
+    ("storage",): _Storage,
+    ("snmp",): _Snmp,
+    ("traps",): _Traps,
+    ("device",): _Device,
+    ("service",): _Service,
+    ("webhook",): _Webhook,
+    ("api",): _Api,
+    ("api", "key"): _Key,
+    ("log",): _Log,
+}
+_TABLE_LISTS: Final = frozenset({("device",), ("service",), ("api", "key")})
+
+_EXAMPLES: Final[Mapping[str, str]] = {
+    "name": 'name = "edge1"',
+    "host": 'host = "192.0.2.1"',
+    "prefixes": 'prefixes = ["192.0.2.53/32"]',
+    "sessions": 'sessions = ["edge1/*"]',
+    "role": 'role = "read"',
+    "sha256": "the hash that `exabgp-bfd key new` prints",
+    "listen": 'listen = "127.0.0.1:1162"',
+}
+
+
+# --- the words for what pydantic found --------------------------------------------------------------------------
+
+Location = tuple[int | str, ...]
+
+
+def _path(location: Location) -> str:
+    """("service", 0, "prefixes", 1) -> service[0].prefixes[1]."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def _keys(location: Location) -> tuple[str, ...]:
+    return tuple(part for part in location if isinstance(part, str))
+
+
+def _unknown(location: Location, _: object) -> str:
+    known = list(_TABLES[_keys(location[:-1])].model_fields)
+    return "unknown key" + (_suggest(str(location[-1]), known) or f"; known here: {', '.join(known)}")
+
+
+def _missing(location: Location, _: object) -> str:
+    example = _EXAMPLES.get(str(location[-1]))
+    return f"is missing, for example {example}" if example else "is missing"
+
+
+def _not_a_list(location: Location, value: object) -> str:
+    keys = _keys(location)
+    if keys in _TABLE_LISTS:
+        return f"is a list of tables: write [[{'.'.join(keys)}]] over each"
+    example = f": [{_show(value)}]" if isinstance(value, str) and not _SECRET_KEYS & {*keys} else ""
+    return f"must be a list{example}"
+
+
+def _not_a_table(location: Location, _: object) -> str:
+    return "must be a table" if _keys(location) in _TABLE_LISTS else f"must be a table: [{_path(location)}]"
+
+
+_SENTENCES: Final[Mapping[str, Callable[[Location, object], str]]] = {
+    "missing": _missing,
+    "extra_forbidden": _unknown,
+    "list_type": _not_a_list,
+    "model_type": _not_a_table,
+    "too_short": lambda location, _: f"must not be empty, for example {_EXAMPLES[str(location[-1])]}",
+}
+"""Kinds of fault whose words depend on where they are."""
+
+_WORDS: Final[Mapping[str, str]] = {
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number of seconds",
+    "finite_number": "must be a finite number of seconds",
+    "bool_type": "must be true or false",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+}
+
+
+def _say(error: Mapping[str, Any], location: Location) -> str:
+    """One error of pydantic in words for the operator, without the value of a secret key."""
+    kind, value = error["type"], error["input"]
+    context = {key: f"{part:g}" if isinstance(part, float) else part for key, part in error.get("ctx", {}).items()}
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _SENTENCES:
+        return _SENTENCES[kind](location, value)
+    if kind not in _WORDS or _SECRET_KEYS & {*_keys(location)}:
+        return _WORDS.get(kind, "is not valid here").format(**context)
+    text = f"{_WORDS[kind].format(**context)}, not {_show(value)}"
+    if kind == "literal_error" and isinstance(value, str):
+        text += _suggest(value, re.findall(r"'([^']+)'", str(context["expected"])))
+    return text
+
+
+def _faults(error: ValidationError, file: Path) -> list[ConfigError]:
+    return [
+        ConfigError(f"{file}: {_path(fault['loc'])}", _say(fault, fault["loc"]))
+        for fault in error.errors(include_url=False)
+    ]
+
+
+# --- reading the file -------------------------------------------------------------------------------------------
+
+
+def _read(file: Path) -> _File:
+    """The file's tables; raises `SettingsError` with every fault of shape."""
+    raw = _parse(file)
+    try:
+        return _File.model_validate(raw)
+    except ValidationError as error:
+        faults = _faults(error, file)
+    # Raised outside of `except`: pydantic's error holds the values of secrets, and must not be its context.
+    raise SettingsError(faults)
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        fault = ConfigError(str(file), "no such file: give --config the path of the configuration")
+    except UnicodeDecodeError as error:
+        fault = ConfigError(str(file), f"is not UTF-8 at byte {error.start}: save it as UTF-8")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        fault = ConfigError(str(file), f"cannot be read ({why}): the user that ExaBGP runs us as must be able to")
+    else:
+        return _parse_toml(file, text)
+    raise SettingsError([fault])
+
+
+def _parse_toml(file: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        fault = ConfigError(str(file), "is nested too deeply")
+    except ValueError as error:
+        what, _, where = str(error).partition(" (at ")
+        place = f"{file}: {where.removesuffix(')')}" if where else str(file)
+        fault = ConfigError(place, f"is not TOML: {what}")
+    raise SettingsError([fault])
+
+
+# --- laying flags and variables over it, and what one key alone cannot tell -------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value from a flag or a variable, and which one it was."""
+
+    value: Any = field(repr=False)
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A device's table and where it was written: its own path in the file, or the flag."""
+
+    table: _Device
+    place: str
+
+
+T = TypeVar("T")
+
+
+def _given(overrides: Overrides, environ: Mapping[str, str]) -> dict[str, _Given]:
+    """What flags and variables say; an empty variable says nothing, as containers set them."""
+    given: dict[str, _Given] = {}
+    for key, (flag, variable) in _SOURCES.items():
+        value, place = getattr(overrides, key), flag
+        if value is None or value == ():
+            value, place = _from_environment(key, environ.get(variable, "")), variable
+        if value is not None:
+            given[key] = _Given(value, place)
+    return given
+
+
+def _from_environment(key: str, text: str) -> object:
+    if key in {"snmp_community", "webhook_secret"}:
+        return text or None  # blanks around a secret belong to it
+    if key == "prefixes":
+        return tuple(part.strip() for part in text.split(",") if part.strip()) or None
+    return text.strip() or None
+
+
+def _number(value: object) -> object:
+    """Text of a number -> the number; anything else as it is, for the reader to refuse."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+class _Build:
+    """Turns tables, flags and variables into settings, and collects what is wrong."""
+
+    def __init__(
+        self, file: Path | None, table: _File, given: Mapping[str, _Given], environ: Mapping[str, str]
+    ) -> None:
+        self.file = file
+        self.table = table
+        self.given = given
+        self.environ = environ
+        self.faults: list[ConfigError] = []
+        self.said: set[tuple[str, str]] = set()
+
+    def fail(self, place: str, text: str) -> None:
+        """Keeps a fault; one that many devices share is kept once."""
+        if (place, text) not in self.said:
+            self.said.add((place, text))
+            self.faults.append(ConfigError(place, text))
+
+    def place(self, *location: int | str) -> str:
+        """Where a key of the file is."""
+        return f"{self.file}: {_path(location)}"
+
+    def path(self, path: Path) -> Path:
+        """A path of the file, which is relative to the file and never to where we were started."""
+        return self.file.parent.absolute() / path if self.file is not None else path.absolute()
+
+    def take(self, key: str, reader: Any, default: T) -> T:  # noqa: ANN401 any annotation that pydantic can read
+        """What a flag or variable says, read as the file's key would be; else `default`."""
+        if key not in self.given:
+            return default
+        return self.read(reader, self.given[key].value, self.given[key].place, default)
+
+    def read(self, reader: Any, value: object, place: str, default: T) -> T:  # noqa: ANN401
+        """`value` read by an annotation; a fault is kept and `default` stands in."""
+        try:
+            taken: T = TypeAdapter(reader, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
+        except ValidationError as error:
+            self.fail(place, _say(error.errors(include_url=False)[0], ()))
+            return default
+        return taken
+
+    # -- secrets
+
+    def secret(self, place: str, written: Secret, folder: Path | None) -> Secret:
+        """The secret that a value, `env:NAME` or `file:PATH` stands for; one level, never again."""
+        text = written.reveal()
+        if text.startswith("env:"):
+            return self.secret_of_variable(place, text.removeprefix("env:"))
+        if text.startswith("file:"):
+            return self.secret_of_file(place, Path(text.removeprefix("file:")), folder)
+        return written
+
+    def secret_of_variable(self, place: str, name: str) -> Secret:
+        value = self.environ.get(name, "")
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            self.fail(place, "env: is followed by the name of an environment variable, as in env:SNMP_COMMUNITY")
+        elif not value:
+            state = "is empty" if name in self.environ else "is not set"
+            self.fail(place, f"the variable {name} {state}: export it where ExaBGP is started, or use file:PATH")
+        return Secret(value)
+
+    def secret_of_file(self, place: str, path: Path, folder: Path | None) -> Secret:
+        path = (folder or Path()).absolute() / path
+        text = ""
+        try:
+            with path.open("rb") as stream:
+                text = stream.read(_SECRET_FILE_LIMIT).decode()
+        except UnicodeDecodeError:
+            self.fail(place, f"{path} is not text in UTF-8: write the secret alone into it")
+            return Secret("")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a path"
+            remedy = "it must exist, and the user that ExaBGP runs us as must be able to read it"
+            self.fail(place, f"the secret's file {path} cannot be read ({why}): {remedy}")
+            return Secret("")
+        text = text.removesuffix("\n").removesuffix("\r")
+        if not text:
+            self.fail(place, f"the secret's file {path} is empty: write the secret into it")
+        return Secret(text)
+
+    def file_secret(self, written: Secret, *location: int | str) -> Secret:
+        """A secret that the file names."""
+        return self.secret(self.place(*location), written, self.file.parent if self.file else None)
+
+    def given_secret(self, key: str) -> Secret | None:
+        """A secret that a flag or variable names."""
+        if key not in self.given:
+            return None
+        place = self.given[key].place
+        written = self.take(key, SecretText, Secret(""))
+        return self.secret(place, written, None)
+
+    # -- devices
+
+    def placed(self) -> list[_Placed]:
+        """The devices of the file, and the one of flags and variables: new, or laid over that of its name."""
+        placed = [_Placed(table, self.place("device", index)) for index, table in enumerate(self.table.device)]
+        name = self.device_name()
+        if name is None:
+            self.orphans()
+            return placed
+        update: dict[str, Any] = {}
+        if "device_host" in self.given:
+            update["host"], port = self.take("device_host", Annotated[Any, PlainValidator(_read_host_port)], ("", None))
+            update |= {} if port is None else {"port": port}
+        if "bfd_oper_status_oid" in self.given:
+            update |= {"profile": "oid", "oid": self.take("bfd_oper_status_oid", OidText, ""), "values": "oper"}
+        for index, device in enumerate(placed):
+            if device.table.name == name:
+                placed[index] = _Placed(device.table.model_copy(update=update), device.place)
+                return placed
+        if "host" not in update:
+            self.fail(self.given["device_name"].place, f"the device {name} has no address: give --device-host")
+            update["host"] = ""
+        place = self.given.get("device_name", self.given.get("device_host", _Given(None))).place
+        # Read above, so it is only put together here; a fault has already been kept.
+        return [*placed, _Placed(_Device.model_construct(name=name, **update), place)]
+
+    def device_name(self) -> str | None:
+        """The name of the device of flags and variables: its host's where only that was given."""
+        if "device_name" in self.given:
+            return self.take("device_name", NameText, "device")
+        if "device_host" in self.given:
+            try:
+                return _read_name(_read_host_port(self.given["device_host"].value)[0])
+            except ValueError:
+                return "device"  # the host's own fault is kept where it is read
+        return None
+
+    def orphans(self) -> None:
+        """Refuses what says something of a device when none was named."""
+        for key in ("bfd_oper_status_oid", "prefixes"):
+            if key in self.given:
+                self.fail(self.given[key].place, "belongs to a device: give --device-name (DEVICE_NAME) with it")
+
+    def devices(self, placed: Sequence[_Placed]) -> tuple[DeviceSettings, ...]:
+        """Every device with the defaults of [snmp]; names are unique."""
+        # Refused in their own right even where every device has its own.
+        default = self.default_community()
+        seen: dict[str, str] = {}
+        devices = []
+        for device in placed:
+            name = device.table.name
+            if name in seen:
+                self.fail(f"{device.place}.name", f"the device {name} was already given at {seen[name]}: rename one")
+            seen.setdefault(name, device.place.rpartition(" ")[2])
+            devices.append(self.device(device, default))
+        if not placed and not self.faults:
+            self.fail(str(self.file), 'has no device: add [[device]] with name = "edge1" and host = "192.0.2.1"')
+        return tuple(devices)
+
+    def default_community(self) -> Secret:
+        given = self.given_secret("snmp_community")
+        if given is not None:
+            return given
+        if self.table.snmp.community is not None:
+            return self.file_secret(self.table.snmp.community, "snmp", "community")
+        return Secret(DEFAULT_COMMUNITY)
+
+    def device(self, placed: _Placed, community: Secret) -> DeviceSettings:
+        """One device with the defaults of [snmp]."""
+        table, snmp = placed.table, self.table.snmp
+        self.check_oid(placed)
+        engine: EngineName = table.engine or snmp.engine or "auto"
+        interval: float = table.interval or self.take_interval() or 1.0
+        version: SnmpVersion = table.version or snmp.version or "2c"
+        if engine == "gufo" and version == "1":
+            self.fail(f"{placed.place}.engine", '"gufo" reads version 2c only: use "pysnmp" or "auto" for version 1')
+        if table.community is not None:
+            community = self.secret(f"{placed.place}.community", table.community, self.file and self.file.parent)
+        return DeviceSettings(
+            name=table.name,
+            host=table.host,
+            port=table.port,
+            version=version,
+            community=community,
+            interval=interval,
+            timeout=table.timeout or snmp.timeout or 1.0,
+            retries=_first(table.retries, snmp.retries, 1),
+            stale_after=self.stale_after(placed, interval),
+            engine=engine,
+            profile=table.profile,
+            oid=table.oid,
+            values=table.values,
+        )
+
+    def take_interval(self) -> float | None:
+        """The default of [snmp], or what a flag or variable says instead."""
+        if "poll_interval" not in self.given:
+            return self.table.snmp.interval
+        given = self.given["poll_interval"]
+        return self.read(Interval, _number(given.value), given.place, self.table.snmp.interval)
+
+    def stale_after(self, placed: _Placed, interval: float) -> float:
+        """The seconds of silence that a device is granted; three polls where nothing was said."""
+        said = placed.table.stale_after or self.table.snmp.stale_after
+        if said is None:
+            return max(10.0, 3 * interval)
+        if said <= interval:
+            if placed.table.stale_after is not None:
+                place = f"{placed.place}.stale_after"
+            elif placed.table.interval is not None:
+                place = f"{placed.place}.interval"
+            else:
+                place = self.place("snmp", "stale_after")
+            self.fail(
+                place,
+                f"stale_after = {said:g} s is not more than the {interval:g} s between two polls, so that every "
+                f"session would be unknown between them: leave it out, or give {max(10.0, 3 * interval):g}",
+            )
+        return said
+
+    def check_oid(self, placed: _Placed) -> None:
+        """Profile `oid` needs both of its keys, and no other profile has them."""
+        table = placed.table
+        if table.profile == "oid":
+            for key in ("oid", "values"):
+                if getattr(table, key) is None:
+                    example = 'values = "oper" or "state"' if key == "values" else 'oid = "1.3.6.1.2.1.222.1.2.1.11"'
+                    self.fail(f"{placed.place}.{key}", f'is missing: profile "oid" needs {example}')
+            return
+        for key in ("oid", "values"):
+            if getattr(table, key) is not None:
+                self.fail(f"{placed.place}.{key}", f'belongs to profile = "oid", not to "{table.profile}"')
+
+    # -- services
+
+    def services(self, devices: Sequence[str]) -> tuple[Service, ...]:
+        """Every service of the file, and the one of --prefix; names and prefixes are unique."""
+        services = []
+        names: dict[str, str] = {}
+        prefixes: dict[Prefix, str] = {}
+        for index, table in enumerate(self.table.service):
+            if table.name in names:
+                self.fail(
+                    self.place("service", index, "name"),
+                    f"the service {table.name} was already given at {names[table.name]}: rename one",
+                )
+            names.setdefault(table.name, f"service[{index}]")
+            for number, prefix in enumerate(table.prefixes):
+                self.claim(prefixes, prefix, table.name, self.place("service", index, "prefixes", number))
+            services.append(self.service(index, table, devices))
+        if "prefixes" in self.given and (name := self.device_name()) is not None:
+            services.append(self.given_service(name, names, prefixes))
+        return tuple(services)
+
+    def claim(self, prefixes: dict[Prefix, str], prefix: Prefix, service: str, place: str) -> None:
+        """Refuses a prefix that two services would fight over."""
+        owner = prefixes.get(prefix)
+        if owner == service:
+            self.fail(place, f"{prefix} is listed twice: leave one out")
+        elif owner is not None:
+            self.fail(place, f"{prefix} already belongs to the service {owner}: a prefix belongs to one service")
+        prefixes.setdefault(prefix, service)
+
+    def given_service(self, name: str, names: Mapping[str, str], prefixes: dict[Prefix, str]) -> Service:
+        """The service that --prefix makes: it follows every session of the device, and has the device's name."""
+        given = self.given["prefixes"]
+        if name in names:
+            self.fail(
+                given.place, f"the service {name} is already at {names[name]} of {self.file}: add the prefix there"
+            )
+        routes: list[Route] = []
+        for text in given.value:
+            prefix: Prefix | None = self.read(PrefixText, text, given.place, None)
+            if prefix is not None:
+                self.claim(prefixes, prefix, name, given.place)
+                routes.append(Route(prefix))
+        return Service(name, tuple(routes), (Selector(name, "*"),))
+
+    def service(self, index: int, table: _Service, devices: Sequence[str]) -> Service:
+        """One service of the file as the core knows it."""
+        for number, selector in enumerate(table.sessions):
+            if selector.device not in devices:
+                hint = _suggest(selector.device, devices) or _known(devices)
+                self.fail(
+                    self.place("service", index, "sessions", number),
+                    f"service {table.name} follows {selector}, but there is no device {selector.device}{hint}",
+                )
+        for key in ("sessions", "neighbors", "communities", "large_communities", "extended_communities"):
+            self.check_twice(index, key, getattr(table, key))
+        self.check_require(index, table)
+        return Service(
+            name=table.name,
+            routes=tuple(self.route(index, table, number) for number in range(len(table.prefixes))),
+            selectors=tuple(table.sessions),
+            require=table.require,
+            rise=table.rise,
+            fall=table.fall,
+            hold_up=table.hold_up,
+            confirm=table.confirm,
+            confirm_timeout=table.confirm_timeout,
+            on_admin_down=Reading(table.on_admin_down),
+            on_missing=Reading(table.on_missing),
+            on_unknown=Reading(table.on_unknown),
+        )
+
+    def check_twice(self, index: int, key: str, values: Sequence[object]) -> None:
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                self.fail(self.place("service", index, key, number), f"{value} is listed twice: leave one out")
+
+    def check_require(self, index: int, table: _Service) -> None:
+        """More sessions than can ever be matched would keep the service down for ever."""
+        wild = any(selector.pattern == "*" for selector in table.sessions)
+        if table.require != "all" and table.require > len(table.sessions) and not wild:
+            self.fail(
+                self.place("service", index, "require"),
+                f"{table.require} sessions are required, but only {len(table.sessions)} are listed: "
+                f'list more, use "device/*", or require at most {len(table.sessions)}',
+            )
+
+    def route(self, index: int, table: _Service, number: int) -> Route:
+        """One prefix with the service's attributes and the next hop of its family."""
+        prefix = table.prefixes[number]
+        return Route(
+            prefix=prefix,
+            next_hop=self.next_hop(index, table, prefix),
+            neighbors=tuple(table.neighbors),
+            med=table.med,
+            local_preference=table.local_preference,
+            communities=tuple(table.communities),
+            large_communities=tuple(table.large_communities),
+            extended_communities=tuple(table.extended_communities),
+            as_path=tuple(table.as_path),
+        )
+
+    def next_hop(self, index: int, table: _Service, prefix: Prefix) -> Address | Literal["self"]:
+        """The next hop of the prefix's family; every one that is given must have a prefix, and the reverse."""
+        if not table.next_hop:
+            return "self"
+        place = self.place("service", index, "next_hop")
+        for hop in table.next_hop:
+            if not any(hop.version == other.version for other in table.prefixes) and len(table.next_hop) > 1:
+                self.fail(place, f"{hop} is IPv{hop.version}, but no prefix of the service is: leave it out")
+        for hop in table.next_hop:
+            if hop.version == prefix.version:
+                return hop
+        have = " and ".join(map(str, table.next_hop))
+        self.fail(
+            place,
+            f"{have} cannot be the next hop of {prefix}, which is IPv{prefix.version}: "
+            'give one address of each family of the prefixes, or "self"',
+        )
+        return "self"
+
+    # -- the rest
+
+    def api_listen(self) -> Listen | None:
+        """Where the API listens: loopback, until keys are enforced."""
+        listen: Listen | None = self.take("listen", ApiListenText, self.table.api.listen)
+        if listen is None or listen.host == "localhost" or ip_address(listen.host).is_loopback:
+            return listen
+        place = self.given["listen"].place if "listen" in self.given else self.place("api", "listen")
+        if self.table.api.key:
+            remedy = "API keys are not enforced in this version yet; listen on loopback, 127.0.0.1:8080 or [::1]:8080"
+        else:
+            remedy = "without [[api.key]] the API listens on loopback only, 127.0.0.1:8080 or [::1]:8080"
+        self.fail(place, f"{listen.host} is not loopback: {remedy}")
+        return listen
+
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """The keys, whose names and hashes are unique."""
+        names = [key.name for key in self.table.api.key]
+        hashes = [key.sha256 for key in self.table.api.key]
+        for index, key in enumerate(self.table.api.key):
+            if key.name in names[:index]:
+                self.fail(self.place("api", "key", index, "name"), f"the key {key.name} was already given: rename one")
+            if key.sha256 in hashes[:index]:
+                self.fail(self.place("api", "key", index, "sha256"), "is the hash of an earlier key: give each its own")
+        return tuple(ApiKey(key.name, key.role, key.sha256) for key in self.table.api.key)
+
+    def webhook(self) -> WebhookSettings:
+        """The webhook's secrets: that of a flag or variable instead of the file's."""
+        given = self.given_secret("webhook_secret")
+        if given is not None:
+            return WebhookSettings((given,), self.table.webhook.effect)
+        secrets = (
+            self.file_secret(secret, "webhook", "secrets", index)
+            for index, secret in enumerate(self.table.webhook.secrets)
+        )
+        return WebhookSettings(tuple(secrets), self.table.webhook.effect)
+
+    def storage(self) -> StorageSettings:
+        table = self.table.storage
+        mongodb = None
+        if table.mongodb is not None:
+            before = len(self.faults)
+            mongodb = self.file_secret(table.mongodb, "storage", "mongodb")
+            if not mongodb.reveal().startswith(("mongodb://", "mongodb+srv://")) and len(self.faults) == before:
+                self.fail(self.place("storage", "mongodb"), "must begin with mongodb:// or mongodb+srv://")
+        return StorageSettings(
+            path=self.given_path("db") or self.path(table.path),
+            mongodb=mongodb,
+            keep_events=table.keep_events,
+            keep_messages=table.keep_messages,
+            max_events=table.max_events,
+        )
+
+    def log(self) -> LogSettings:
+        table = self.table.log
+        return LogSettings(
+            level=self.take("log_level", LevelText, table.level),
+            file=self.given_path("log_file") or (self.path(table.file) if table.file is not None else None),
+            max_bytes=table.max_bytes,
+            backups=table.backups,
+        )
+
+    def given_path(self, key: str) -> Path | None:
+        """A path of a flag or variable, relative to where we were started, as on every command line."""
+        path: Path | None = self.take(key, PathText, None)
+        return path.absolute() if path is not None else None
+
+    def settings(self) -> Settings:
+        """Everything together; raises `SettingsError` with every fault."""
+        placed = self.placed()
+        targets = self.devices(placed)
+        services = self.services([target.name for target in targets])
+        speaker = self.table.speaker
+        settings = Settings(
+            site=self.table.site.name or _host_name(),
+            plan=Plan(
+                devices=tuple(Device(target.name, target.stale_after) for target in targets),
+                services=services,
+                record_polls=self.table.snmp.record_polls,
+            ),
+            targets=targets,
+            speaker=SpeakerSettings(speaker.dialect, speaker.ack_timeout, speaker.on_exit, speaker.adopt_within),
+            storage=self.storage(),
+            webhook=self.webhook(),
+            api=self.api_listen(),
+            api_keys=self.api_keys(),
+            traps=self.table.traps.listen if self.table.traps else None,
+            log=self.log(),
+            file=self.file,
+        )
+        if self.faults:
+            raise SettingsError(self.faults)
+        return settings
+
+
+def _known(names: Sequence[str]) -> str:
+    """The names one may choose from, as far as a line has room for them."""
+    if not names:
+        return ""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"; known: {', '.join(names[:10])}{more}"
+
+
+def _first(*values: Any) -> Any:  # noqa: ANN401 the same type goes in and comes out, for each of several keys
+    """The first that was said."""
+    return next((value for value in values if value is not None), None)
+
+
+def _host_name() -> str:
+    """This host's name as a site's name."""
+    try:
+        return _read_name(socket.gethostname())
+    except (OSError, ValueError):
+        return "localhost"
+
+
+# --- the doors --------------------------------------------------------------------------------------------------
+
+
+def load(path: Path | None, overrides: Overrides, environ: Mapping[str, str]) -> Settings:
+    """Settings from the file (or `EXABGP_BFD_CONFIG`), the environment over it and the flags over both.
+
+    Without a file, flags and variables alone make a setup of one device. Raises `SettingsError`, a `ConfigError`.
+    """
+    given = _given(overrides, environ)
+    if path is None and environ.get(CONFIG_VARIABLE, "").strip():
+        path = Path(environ[CONFIG_VARIABLE].strip())
+    if path is None and "device_name" not in given and "device_host" not in given:
+        raise SettingsError(
+            [
+                ConfigError(
+                    "",
+                    "nothing to do yet: give --config FILE (the commented reference is conf/exabgp-bfd.toml), or one "
+                    "device with --device-name NAME --device-host HOST (variables DEVICE_NAME and DEVICE_HOST)",
+                )
+            ]
+        )
+    table = _read(path) if path is not None else _File()
+    return _Build(path, table, given, environ).settings()
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values for a log or an event, with stars for every secret."""
+    return {
+        "file": None if settings.file is None else str(settings.file),
+        "site": settings.site,
+        "devices": [_plain(target) for target in settings.targets],
+        "services": [_plain(service) for service in settings.plan.services],
+        "record_polls": settings.plan.record_polls,
+        "speaker": _plain(settings.speaker),
+        "storage": _plain(settings.storage),
+        "webhook": _plain(settings.webhook),
+        "api": "off" if settings.api is None else str(settings.api),
+        "api_keys": [_plain(key) for key in settings.api_keys],
+        "traps": "off" if settings.traps is None else str(settings.traps),
+        "log": _plain(settings.log),
+    }
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 what JSON can hold
+    """Dataclasses as dicts, addresses and paths as text, secrets as stars."""
+    match value:
+        case Secret():
+            return "***"
+        case bool() | int() | float() | None:
+            return value
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case _ if hasattr(value, "__dataclass_fields__") and not isinstance(value, Selector):
+            return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        case _:
+            return str(value)

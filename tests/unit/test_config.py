@@ -1,0 +1,1046 @@
+"""The configuration: what is accepted and what it becomes, and for every bad file the place and the words."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from exabgp_bfd import config
+from exabgp_bfd.config import (
+    PROFILES,
+    VARIABLES,
+    Listen,
+    Overrides,
+    Settings,
+    SettingsError,
+    describe,
+    load,
+)
+from exabgp_bfd.core.model import ConfigError, Device, Reading, Route, Secret, Selector, Service
+from exabgp_bfd.sources.snmp import mibs
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+NO_FLAGS = Overrides()
+
+EDGE = '[[device]]\nname = "edge1"\nhost = "192.0.2.1"\n'
+DNS = '[[service]]\nname = "dns"\nprefixes = ["192.0.2.53/32"]\nsessions = ["edge1/*"]\n'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str | bytes, name: str = "bfd.toml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def read(write):
+    def read(text: str, overrides: Overrides = NO_FLAGS, **environ: str) -> Settings:
+        return load(write(text), overrides, environ)
+
+    return read
+
+
+def fault_of(path: Path | None, overrides: Overrides = NO_FLAGS, **environ: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        load(path, overrides, environ)
+    return caught.value
+
+
+# --- what is accepted -------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_file_gets_every_default(read, tmp_path):
+    settings = read(EDGE + DNS)
+
+    assert settings.file == tmp_path / "bfd.toml"
+    assert settings.plan.devices == (Device("edge1", 10.0),)
+    assert settings.plan.services == (Service("dns", (Route(ip_network("192.0.2.53/32")),), (Selector("edge1", "*"),)),)
+    assert settings.plan.record_polls is False
+    (edge,) = settings.targets
+    assert (edge.host, edge.port, edge.version, edge.community.reveal()) == ("192.0.2.1", 161, "2c", "public")
+    assert (edge.interval, edge.timeout, edge.retries, edge.stale_after) == (1.0, 1.0, 1, 10.0)
+    assert (edge.engine, edge.profile, edge.oid, edge.values) == ("auto", "auto", None, None)
+    assert settings.site
+    assert settings.api == Listen("127.0.0.1", 8080)
+    assert settings.traps is None
+    assert settings.api_keys == ()
+    assert settings.webhook.secrets == ()
+    assert settings.webhook.effect == "probe"
+    assert settings.storage.path == Path("/var/lib/exabgp-bfd/journal.db")
+    assert settings.storage.mongodb is None
+    assert (settings.storage.keep_events, settings.storage.keep_messages) == (90 * 86400, 7 * 86400)
+    assert settings.storage.max_events == 1_000_000
+    assert (settings.speaker.dialect, settings.speaker.ack_timeout) == ("auto", 5.0)
+    assert (settings.speaker.on_exit, settings.speaker.adopt_within) == ("keep", 3600.0)
+    assert (settings.log.level, settings.log.file, settings.log.max_bytes, settings.log.backups) == (
+        "info",
+        None,
+        10_485_760,
+        5,
+    )
+
+
+def test_every_key_of_the_file_arrives(read, tmp_path):
+    settings = read(
+        """
+        [site]
+        name = "fra1"
+        [speaker]
+        dialect = 5
+        ack_timeout = 2
+        on_exit = "withdraw"
+        adopt_within = "30m"
+        [storage]
+        path = "data/journal.db"
+        mongodb = "mongodb://user:word@db1/bfd"
+        keep_events = "12h"
+        keep_messages = 45
+        max_events = 10
+        [snmp]
+        version = 1
+        community = "c1"
+        interval = 2.5
+        timeout = 0.5
+        retries = 0
+        stale_after = 7.5
+        engine = "pysnmp"
+        record_polls = true
+        [traps]
+        listen = "0.0.0.0:1162"
+        [[device]]
+        name = "edge1"
+        host = "2001:db8::1"
+        port = 1161
+        profile = "oid"
+        oid = ".1.3.6.1.2.1.222.1.2.1.10"
+        values = "oper"
+        [[device]]
+        name = "edge2"
+        host = "edge2.example.net"
+        version = "2c"
+        community = "c2"
+        interval = 0.5
+        timeout = 0.25
+        retries = 3
+        stale_after = 3
+        engine = "auto"
+        profile = "bfd-std"
+        [[service]]
+        name = "dns"
+        prefixes = ["192.0.2.53/32", "2001:db8::53/128"]
+        next_hop = ["2001:db8::10", "192.0.2.10"]
+        neighbors = ["192.0.2.254", "2001:db8:0::fe"]
+        med = 100
+        local_preference = 200
+        communities = ["65000:1", "NO_EXPORT", "graceful-shutdown"]
+        large_communities = ["4200000000:1:2"]
+        extended_communities = ["target:65000:4200000000", "origin:192.0.2.1:1", "0x0002FDE800000001"]
+        as_path = [65000, 4200000000]
+        sessions = ["edge1/2001:DB8::9", "edge1/xe-0/0/1", "edge2/*"]
+        require = 2
+        rise = 5
+        fall = 2
+        hold_up = 0
+        confirm = false
+        confirm_timeout = 0.25
+        on_down = "withdraw"
+        on_admin_down = "down"
+        on_missing = "hold"
+        on_unknown = "up"
+        [webhook]
+        secrets = ["one", "two"]
+        effect = "observe"
+        [api]
+        listen = "[::1]:9090"
+        [[api.key]]
+        name = "noc"
+        role = "operate"
+        sha256 = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"
+        [log]
+        level = "DEBUG"
+        file = "../bfd.log"
+        max_bytes = 4096
+        backups = 1
+        """
+    )
+    first, second = settings.targets
+    assert (first.host, first.port, first.version, first.community) == ("2001:db8::1", 1161, "1", Secret("c1"))
+    assert (first.interval, first.timeout, first.retries, first.stale_after) == (2.5, 0.5, 0, 7.5)
+    assert (first.engine, first.profile, first.oid, first.values) == (
+        "pysnmp",
+        "oid",
+        "1.3.6.1.2.1.222.1.2.1.10",
+        "oper",
+    )
+    assert (second.version, second.community, second.interval, second.timeout) == ("2c", Secret("c2"), 0.5, 0.25)
+    assert (second.retries, second.stale_after, second.engine, second.profile) == (3, 3.0, "auto", "bfd-std")
+    assert settings.plan.devices == (Device("edge1", 7.5), Device("edge2", 3.0))
+    assert settings.plan.record_polls is True
+
+    (service,) = settings.plan.services
+    ipv4 = Route(
+        prefix=ip_network("192.0.2.53/32"),
+        next_hop=ip_address("192.0.2.10"),
+        neighbors=(ip_address("192.0.2.254"), ip_address("2001:db8::fe")),
+        med=100,
+        local_preference=200,
+        communities=("65000:1", "no-export", "65535:0"),
+        large_communities=("4200000000:1:2",),
+        extended_communities=("target:65000:4200000000", "origin:192.0.2.1:1", "0x0002fde800000001"),
+        as_path=(65000, 4200000000),
+    )
+    ipv6 = dataclasses.replace(ipv4, prefix=ip_network("2001:db8::53/128"), next_hop=ip_address("2001:db8::10"))
+    assert service.routes == (ipv4, ipv6)
+    assert [str(selector) for selector in service.selectors] == ["edge1/2001:db8::9", "edge1/xe-0/0/1", "edge2/*"]
+    assert (service.require, service.rise, service.fall, service.hold_up) == (2, 5, 2, 0.0)
+    assert (service.confirm, service.confirm_timeout) == (False, 0.25)
+    assert (service.on_admin_down, service.on_missing, service.on_unknown) == (Reading.DOWN, Reading.HOLD, Reading.UP)
+
+    assert settings.site == "fra1"
+    assert (settings.speaker.dialect, settings.speaker.ack_timeout) == ("5", 2.0)
+    assert (settings.speaker.on_exit, settings.speaker.adopt_within) == ("withdraw", 1800.0)
+    assert settings.storage.path == tmp_path / "data" / "journal.db"
+    assert settings.storage.mongodb == Secret("mongodb://user:word@db1/bfd")
+    assert (settings.storage.keep_events, settings.storage.keep_messages) == (43200.0, 45.0)
+    assert settings.storage.max_events == 10
+    assert settings.traps == Listen("0.0.0.0", 1162)
+    assert settings.webhook.secrets == (Secret("one"), Secret("two"))
+    assert settings.webhook.effect == "observe"
+    assert settings.api == Listen("::1", 9090)
+    assert str(settings.api) == "[::1]:9090"
+    (key,) = settings.api_keys
+    assert (key.name, key.role) == ("noc", "operate")
+    assert key.sha256.reveal().startswith("e3b0c44298")
+    assert settings.log.level == "debug"
+    assert settings.log.file == tmp_path / ".." / "bfd.log"
+    assert (settings.log.max_bytes, settings.log.backups) == (4096, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [('"any"', 1), ('"all"', "all"), ("1", 1)],
+)
+def test_require(read, written, read_as):
+    assert read(EDGE + DNS + f"require = {written}\n").plan.services[0].require == read_as
+
+
+def test_more_may_be_required_than_listed_when_a_star_may_match_many(read):
+    assert read(EDGE + DNS + "require = 7\n").plan.services[0].require == 7
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [('"90d"', 7776000), ('"12h"', 43200), ('"30m"', 1800), ('"45s"', 45), ('"60"', 60), ("60", 60), ("1.5", 1.5)],
+)
+def test_durations(read, written, seconds):
+    assert read(EDGE + f"[storage]\nkeep_events = {written}\n").storage.keep_events == seconds
+
+
+@pytest.mark.parametrize("next_hop", ['"192.0.2.10"', '["192.0.2.10"]'])
+def test_one_next_hop_for_one_family(read, next_hop):
+    (service,) = read(EDGE + DNS + f"next_hop = {next_hop}\n").plan.services
+    assert service.routes[0].next_hop == ip_address("192.0.2.10")
+
+
+def test_all_neighbours(read):
+    assert read(EDGE + DNS + 'neighbors = "all"\n').plan.services[0].routes[0].neighbors == ()
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.1.2.3:80", "[::1]:8080", "localhost:8080"])
+def test_loopback_listens(read, listen):
+    assert str(read(EDGE + f'[api]\nlisten = "{listen}"\n').api) == listen
+
+
+def test_no_api(read):
+    assert read(EDGE + '[api]\nlisten = "off"\n').api is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "stale_after"),
+    [(0.5, 10.0), (1, 10.0), (4, 12.0), (60, 180.0)],
+)
+def test_stale_after_follows_the_interval_where_it_is_not_said(read, interval, stale_after):
+    settings = read(f"[snmp]\ninterval = {interval}\n" + EDGE)
+    assert settings.targets[0].stale_after == stale_after
+    assert settings.plan.devices[0].stale_after == stale_after
+
+
+def test_a_byte_order_mark_is_no_error(write):
+    assert load(write(b"\xef\xbb\xbf" + EDGE.encode()), NO_FLAGS, {}).targets[0].name == "edge1"
+
+
+def test_the_example_of_the_design_is_accepted(read):
+    read(
+        """
+        [[device]]
+        name = "edge1"
+        host = "192.0.2.1"
+        port = 161
+        profile = "auto"
+        [[device]]
+        name = "edge2"
+        host = "192.0.2.2"
+        [[service]]
+        name = "dns"
+        prefixes = ["192.0.2.53/32", "2001:db8::53/128"]
+        next_hop = "self"
+        sessions = ["edge1/198.51.100.1", "edge2/*"]
+        require = "any"
+        rise = 3
+        fall = 1
+        hold_up = 10.0
+        on_down = "withdraw"
+        """
+    )
+
+
+# --- what is refused --------------------------------------------------------------------------------------------
+
+BAD = {
+    # shape
+    "unknown-key-near": ("[snmp]\ncomunity = 'x'", "snmp.comunity", "unknown key, did you mean `community`?"),
+    "unknown-key-far": ("[site]\nzzz = 1", "site.zzz", "unknown key; known here: name"),
+    "unknown-table": (EDGE.replace("device", "devices"), "devices", "unknown key, did you mean `device`?"),
+    "unknown-key-in-list": (EDGE + "adress = 'x'", "device[0].adress", "unknown key; known here: version, community"),
+    "unknown-api-key-key": ("[[api.key]]\nnme = 'x'", "api.key[0].name", "is missing, for example name = "),
+    "unknown-prefix": (EDGE + DNS.replace("prefixes", "prefix"), "service[0].prefixes", "is missing"),
+    "table-is-text": ("snmp = 'x'", "snmp", "must be a table: [snmp]"),
+    "list-is-table": ("[device]\nname = 'a'", "device", "is a list of tables: write [[device]] over each"),
+    "api-list-is-table": ("[api.key]\nname = 'a'", "api.key", "is a list of tables: write [[api.key]] over each"),
+    "list-of-text": ("device = ['a']", "device[0]", "must be a table"),
+    "not-a-list": (EDGE + DNS.replace('["edge1/*"]', "'edge1/*'"), "service[0].sessions", "a list: ['edge1/*']"),
+    "missing-name": ("[[device]]\nhost = 'a'", "device[0].name", 'is missing, for example name = "edge1"'),
+    "missing-host": ("[[device]]\nname = 'a'", "device[0].host", 'is missing, for example host = "192.0.2.1"'),
+    "missing-traps-listen": ("[traps]", "traps.listen", "is missing, for example listen = "),
+    "no-prefixes": (DNS.replace('["192.0.2.53/32"]', "[]"), "service[0].prefixes", "must not be empty, for example"),
+    "no-sessions": (DNS.replace('["edge1/*"]', "[]"), "service[0].sessions", "must not be empty, for example"),
+    # types and ranges
+    "text-for-seconds": ("[snmp]\ninterval = 'ten'", "snmp.interval", "must be a number of seconds, not 'ten'"),
+    "boolean-for-seconds": ("[snmp]\ninterval = true", "snmp.interval", "must be a number of seconds, not true"),
+    "table-for-seconds": ("[snmp]\ninterval = {}", "snmp.interval", "must be a number of seconds, not a table"),
+    "date-for-seconds": ("[snmp]\ninterval = 2026-01-01", "snmp.interval", "seconds, not a date or time"),
+    "nan": ("[snmp]\ninterval = nan", "snmp.interval", "must be a finite number of seconds, not nan"),
+    "infinite": (DNS + "hold_up = inf", "service[0].hold_up", "must be a finite number of seconds, not inf"),
+    "interval-zero": ("[snmp]\ninterval = 0", "snmp.interval", "must be at least 0.05, not 0"),
+    "interval-long": ("[snmp]\ninterval = 86400", "snmp.interval", "must be at most 3600"),
+    "stale-zero": ("[snmp]\nstale_after = 0", "snmp.stale_after", "must be more than 0"),
+    "retries-half": ("[snmp]\nretries = 1.5", "snmp.retries", "must be a whole number, not 1.5"),
+    "retries-text": ("[snmp]\nretries = 'x'", "snmp.retries", "must be a whole number, not 'x'"),
+    "retries-negative": ("[snmp]\nretries = -1", "snmp.retries", "must be at least 0, not -1"),
+    "record-polls": ("[snmp]\nrecord_polls = 'yes'", "snmp.record_polls", "must be true or false, not 'yes'"),
+    "engine": ("[snmp]\nengine = 'pysnm'", "snmp.engine", "not 'pysnm', did you mean `pysnmp`?"),
+    "version": ("[snmp]\nversion = 'v2c'", "snmp.version", 'must be "2c" or "1", not \'v2c\''),
+    "version-3": ("[snmp]\nversion = 3", "snmp.version", "SNMP version 3 is not supported in this version yet"),
+    "port-zero": (EDGE + "port = 0", "device[0].port", "must be at least 1, not 0"),
+    "port-high": (EDGE + "port = 65536", "device[0].port", "must be at most 65535"),
+    "profile": (EDGE + "profile = 'bfd-st'", "device[0].profile", "did you mean `bfd-std`?"),
+    "dialect": ("[speaker]\ndialect = 7", "speaker.dialect", "must be 'auto', '4', '5' or '6', not '7'"),
+    "on-exit": ("[speaker]\non_exit = 'leave'", "speaker.on_exit", "must be 'keep' or 'withdraw'"),
+    "ack-timeout": ("[speaker]\nack_timeout = 0", "speaker.ack_timeout", "must be at least 0.1"),
+    "adopt-within": ("[speaker]\nadopt_within = -1", "speaker.adopt_within", "must be from 0 to 36500 days, not -1"),
+    "duration-word": ("[storage]\nkeep_events = 'ever'", "storage.keep_events", 'must be a time such as "90d"'),
+    "duration-unit": ("[storage]\nkeep_events = '9w'", "storage.keep_events", "not '9w'"),
+    "duration-boolean": ("[storage]\nkeep_events = true", "storage.keep_events", "not true"),
+    "duration-nan": ("[storage]\nkeep_events = nan", "storage.keep_events", "must be from 0 to 36500 days"),
+    "duration-zero": ("[storage]\nkeep_events = 0", "storage.keep_events", "must be at least one second"),
+    "max-events": ("[storage]\nmax_events = 0", "storage.max_events", "must be at least 1, not 0"),
+    "path-empty": ("[storage]\npath = ''", "storage.path", "must not be empty"),
+    "path-nul": ('[storage]\npath = "a\\u0000"', "storage.path", "must not hold control characters: 'a\\x00'"),
+    "path-home": ("[log]\nfile = '~/bfd.log'", "log.file", "'~/bfd.log' is taken as it stands"),
+    "mongodb": (EDGE + "[storage]\nmongodb = 'db1'", "storage.mongodb", "must begin with mongodb:// or mongodb+srv://"),
+    "log-level": ("[log]\nlevel = 'loud'", "log.level", "must be 'debug', 'info', 'warning' or 'error'"),
+    "log-bytes": ("[log]\nmax_bytes = 1", "log.max_bytes", "must be at least 4096"),
+    "log-backups": ("[log]\nbackups = 0", "log.backups", "must be at least 1"),
+    "rise": (DNS + "rise = 0", "service[0].rise", "must be at least 1, not 0"),
+    "fall": (DNS + "fall = 0", "service[0].fall", "must be at least 1, not 0"),
+    "hold-up": (DNS + "hold_up = -1", "service[0].hold_up", "must be at least 0, not -1"),
+    "confirm": (DNS + "confirm = 1", "service[0].confirm", "must be true or false, not 1"),
+    "on-missing": (DNS + "on_missing = 'dwn'", "service[0].on_missing", "did you mean `down`?"),
+    "on-down": (DNS + "on_down = 'med'", "service[0].on_down", "must be 'withdraw', not 'med'"),
+    "effect": ("[webhook]\neffect = 'prob'", "webhook.effect", "did you mean `probe`?"),
+    "role": ("[[api.key]]\nname = 'a'\nrole = 'root'\nsha256 = ''", "api.key[0].role", "must be 'read'"),
+    "sha256": ("[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '12'", "api.key[0].sha256", "64 hexadecimal digits"),
+    # names
+    "name-blank": (EDGE.replace("edge1", "edge 1"), "device[0].name", "no slash and no blank: 'edge 1', perhaps"),
+    "name-slash": (EDGE.replace("edge1", "a/b"), "device[0].name", "no slash and no blank: 'a/b', perhaps 'a-b'"),
+    "name-control": (DNS.replace('"dns"', '"d\\ns"'), "service[0].name", "must not hold control characters: 'd\\ns'"),
+    "name-empty": (EDGE.replace("edge1", ""), "device[0].name", "must not be empty"),
+    "name-long": (EDGE.replace("edge1", "a" * 101), "device[0].name", "has at most 100 characters"),
+    "name-number": ("[site]\nname = 5", "site.name", "must be text in quotes, not 5"),
+    "device-twice": (EDGE * 2, "device[1].name", "the device edge1 was already given at device[0]: rename one"),
+    "service-twice": (EDGE + DNS + DNS.replace(".53", ".54"), "service[1].name", "already given at service[0]"),
+    "key-twice": (
+        EDGE + f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{'0' * 64}'\n" * 2,
+        "api.key[1].name",
+        "the key a was already given",
+    ),
+    # hosts and addresses
+    "host-port": (EDGE.replace("192.0.2.1", "192.0.2.1:161"), "device[0].host", "beside it: port = 161"),
+    "host-octets": (EDGE.replace("192.0.2.1", "192.0.2.256"), "device[0].host", "must be a host name or an address"),
+    "host-blank": (EDGE.replace("192.0.2.1", "a b"), "device[0].host", "must be a host name or an address, not 'a b'"),
+    "neighbor-name": (DNS + "neighbors = ['r1']", "service[0].neighbors[0]", "must be an IPv4 or IPv6 address"),
+    "neighbor-zone": (DNS + "neighbors = ['fe80::1%eth0']", "service[0].neighbors[0]", "without a zone: fe80::1"),
+    "neighbor-word": (DNS + "neighbors = 'every'", "service[0].neighbors", "must be a list: ['every']"),
+    "neighbor-twice": (
+        EDGE + DNS + "neighbors = ['2001:db8::1', '2001:db8:0::1']",
+        "service[0].neighbors[1]",
+        "2001:db8::1 is listed twice",
+    ),
+    "listen-no-port": ("[api]\nlisten = '127.0.0.1'", "api.listen", '("off" serves no API)'),
+    "listen-port-only": ("[api]\nlisten = '8080'", "api.listen", "must be an address and a port"),
+    "listen-bare-v6": ("[api]\nlisten = '::1:8080'", "api.listen", 'or "[::1]:8080", not'),
+    "listen-port-high": ("[api]\nlisten = '127.0.0.1:65536'", "api.listen", "a number from 0 to 65535, not '65536'"),
+    "listen-name": ("[api]\nlisten = 'web1:8080'", "api.listen", "must be an address and a port"),
+    "listen-open": (EDGE + "[api]\nlisten = '0.0.0.0:8080'", "api.listen", "without [[api.key]] the API listens on"),
+    "listen-open-v6": (EDGE + "[api]\nlisten = '[::]:8080'", "api.listen", ":: is not loopback: without [[api.key]]"),
+    "listen-open-keys": (
+        EDGE + f"[api]\nlisten = '192.0.2.9:80'\n[[api.key]]\nname='a'\nrole='read'\nsha256='{'0' * 64}'",
+        "api.listen",
+        "API keys are not enforced in this version yet; listen on loopback",
+    ),
+    # SNMP
+    "oid-alone": (EDGE + "oid = '1.3.6.1'", "device[0].oid", 'belongs to profile = "oid", not to "auto"'),
+    "values-alone": (EDGE + "profile = 'bfd-std'\nvalues = 'oper'", "device[0].values", 'not to "bfd-std"'),
+    "oid-missing": (EDGE + "profile = 'oid'\nvalues = 'oper'", "device[0].oid", 'is missing: profile "oid" needs oid'),
+    "values-missing": (
+        EDGE + "profile = 'oid'\noid = '1.3.6.1'",
+        "device[0].values",
+        'needs values = "oper" or "state"',
+    ),
+    "oid-words": (EDGE + "oid = 'bfdSessState'", "device[0].oid", "must be a numeric OID"),
+    "oid-high": (EDGE + "oid = '1.3.4294967296'", "device[0].oid", "must be a numeric OID"),
+    "gufo-v1": (EDGE + "engine = 'gufo'\nversion = 1", "device[0].engine", '"gufo" reads version 2c only'),
+    "stale-under-interval": (
+        "[snmp]\ninterval = 20\nstale_after = 10\n" + EDGE,
+        "snmp.stale_after",
+        "stale_after = 10 s is not more than the 20 s between two polls, so that every session would be unknown "
+        "between them: leave it out, or give 60",
+    ),
+    "stale-equal": (EDGE + "interval = 3\nstale_after = 3", "device[0].stale_after", "leave it out, or give 10"),
+    "stale-mixed": (
+        "[snmp]\nstale_after = 5\n" + EDGE + "interval = 6",
+        "device[0].interval",
+        "is not more than the 6",
+    ),
+    # prefixes
+    "host-bits": (
+        DNS.replace("192.0.2.53/32", "198.51.100.1/24"),
+        "service[0].prefixes[0]",
+        "198.51.100.1/24 has host bits set: 198.51.100.0/24 or /32?",
+    ),
+    "host-bits-v6": (
+        DNS.replace("192.0.2.53/32", "2001:db8::1/64"),
+        "service[0].prefixes[0]",
+        "2001:db8::1/64 has host bits set: 2001:db8::/64 or /128?",
+    ),
+    "no-length": (DNS.replace("/32", ""), "service[0].prefixes[0]", "192.0.2.53 has no length: 192.0.2.53/32?"),
+    "long-length": (DNS.replace("/32", "/33"), "service[0].prefixes[0]", "must be a number from 0 to 32"),
+    "netmask": (DNS.replace("/32", "/255.255.255.255"), "service[0].prefixes[0]", "must be a number from 0 to 32"),
+    "prefix-word": (DNS.replace("192.0.2.53/32", "dns"), "service[0].prefixes[0]", "must be a prefix such as"),
+    "prefix-command": (
+        DNS.replace("192.0.2.53/32", "192.0.2.53/32 next-hop self"),
+        "service[0].prefixes[0]",
+        "must be a number from 0 to 32",
+    ),
+    "prefix-zone": (DNS.replace("192.0.2.53/32", "fe80::%e/64"), "service[0].prefixes[0]", "without a zone"),
+    "prefix-second": (DNS.replace('32"]', '32", 5]'), "service[0].prefixes[1]", "must be text in quotes, not 5"),
+    "prefix-two-services": (
+        EDGE + DNS + DNS.replace('"dns"', '"ntp"'),
+        "service[1].prefixes[0]",
+        "192.0.2.53/32 already belongs to the service dns: a prefix belongs to one service",
+    ),
+    "prefix-twice": (
+        EDGE + DNS.replace('32"]', '32", "192.0.2.53/32"]'),
+        "service[0].prefixes[1]",
+        "192.0.2.53/32 is listed twice",
+    ),
+    # next hops
+    "next-hop-word": (DNS + "next_hop = 'me'", "service[0].next_hop", "must be an IPv4 or IPv6 address, not 'me'"),
+    "next-hop-empty": (DNS + "next_hop = []", "service[0].next_hop", 'must be "self", an address, or a list'),
+    "next-hop-multicast": (DNS + "next_hop = '224.0.0.1'", "service[0].next_hop", "224.0.0.1 cannot be a next hop"),
+    "next-hop-unspecified": (DNS + "next_hop = '::'", "service[0].next_hop", ":: cannot be a next hop"),
+    "next-hop-two": (DNS + "next_hop = ['1.1.1.1', '1.1.1.2']", "service[0].next_hop", "two addresses of one family"),
+    "next-hop-family": (
+        EDGE + DNS + "next_hop = '2001:db8::1'",
+        "service[0].next_hop",
+        "2001:db8::1 cannot be the next hop of 192.0.2.53/32, which is IPv4",
+    ),
+    "next-hop-idle": (
+        EDGE + DNS + "next_hop = ['192.0.2.1', '2001:db8::1']",
+        "service[0].next_hop",
+        "2001:db8::1 is IPv6, but no prefix of the service is: leave it out",
+    ),
+    "next-hop-half": (
+        EDGE + DNS.replace('32"]', '32", "2001:db8::53/128"]') + "next_hop = '192.0.2.1'",
+        "service[0].next_hop",
+        "192.0.2.1 cannot be the next hop of 2001:db8::53/128, which is IPv6: give one address of each family",
+    ),
+    # attributes
+    "med": (DNS + "med = -1", "service[0].med", "must be at least 0, not -1"),
+    "med-high": (DNS + "med = 4294967296", "service[0].med", "must be at most 4294967295"),
+    "local-preference": (DNS + "local_preference = '1'", "service[0].local_preference", "must be a whole number"),
+    "as-zero": (DNS + "as_path = [65000, 0]", "service[0].as_path[1]", "must be at least 1, not 0"),
+    "as-text": (DNS + "as_path = '65000'", "service[0].as_path", "must be a list"),
+    "community-high": (DNS + "communities = ['65536:1']", "service[0].communities[0]", "use large_communities"),
+    "community-name": (DNS + "communities = ['no-exprt']", "service[0].communities[0]", "did you mean `no-export`?"),
+    "community-injection": (
+        DNS + "communities = ['1:1 json']",
+        "service[0].communities[0]",
+        "must be a community such",
+    ),
+    "community-newline": (
+        DNS + 'communities = ["1:1\\n"]',
+        "service[0].communities[0]",
+        "control characters: '1:1\\n'",
+    ),
+    "community-digits": (
+        DNS + "communities = ['\u0663:\u0661']",
+        "service[0].communities[0]",
+        "must be a community such as",
+    ),
+    "community-twice": (
+        EDGE + DNS + "communities = ['1:1', '01:1']",
+        "service[0].communities[1]",
+        "1:1 is listed twice",
+    ),
+    "large-two": (DNS + "large_communities = ['1:2']", "service[0].large_communities[0]", "three numbers of 32 bits"),
+    "large-high": (DNS + "large_communities = ['1:2:4294967296']", "service[0].large_communities[0]", "of 32 bits"),
+    "extended-kind": (
+        DNS + "extended_communities = ['rt:1:1']",
+        "service[0].extended_communities[0]",
+        '"target:65000:1"',
+    ),
+    "extended-hex": (DNS + "extended_communities = ['0x12']", "service[0].extended_communities[0]", "16 hexadecimal"),
+    "extended-wide": (
+        DNS + "extended_communities = ['target:65536:65536']",
+        "service[0].extended_communities[0]",
+        "must be at most 65535 after an address or a 32-bit AS number",
+    ),
+    "extended-address": (
+        DNS + "extended_communities = ['target:192.0.2.999:1']",
+        "service[0].extended_communities[0]",
+        "not 'target:192.0.2.999:1'",
+    ),
+    # sessions
+    "selector-bare": (DNS.replace("edge1/*", "edge1"), "service[0].sessions[0]", 'must be "device/what"'),
+    "selector-empty": (DNS.replace("edge1/*", "edge1/"), "service[0].sessions[0]", 'must be "device/what"'),
+    "selector-device": (
+        EDGE + DNS.replace("edge1/*", "edge2/*"),
+        "service[0].sessions[0]",
+        "service dns follows edge2/*, but there is no device edge2, did you mean `edge1`?",
+    ),
+    "selector-device-far": (EDGE + DNS.replace("edge1/*", "core/*"), "service[0].sessions[0]", "; known: edge1"),
+    "selector-device-many": (
+        "".join(EDGE.replace("edge1", f"r{number}") for number in range(12)) + DNS,
+        "service[0].sessions[0]",
+        "; known: r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 and 2 more",
+    ),
+    "selector-twice": (
+        EDGE + DNS.replace('["edge1/*"]', '["edge1/2001:DB8::1", "edge1/2001:db8::1"]'),
+        "service[0].sessions[1]",
+        "edge1/2001:db8::1 is listed twice",
+    ),
+    "require-zero": (DNS + "require = 0", "service[0].require", 'must be "any", "all" or a whole number'),
+    "require-true": (DNS + "require = true", "service[0].require", "not true"),
+    "require-word": (DNS + "require = 'most'", "service[0].require", "not 'most'"),
+    "require-many": (
+        EDGE + DNS.replace("edge1/*", "edge1/1.1.1.1") + "require = 2",
+        "service[0].require",
+        "2 sessions are required, but only 1 are listed",
+    ),
+    # secrets
+    "variable-missing": (
+        "[snmp]\ncommunity = 'env:NOWHERE'\n" + EDGE,
+        "snmp.community",
+        "the variable NOWHERE is not set: export it where ExaBGP is started, or use file:PATH",
+    ),
+    "variable-empty": ("[snmp]\ncommunity = 'env:EMPTY'\n" + EDGE, "snmp.community", "the variable EMPTY is empty"),
+    "variable-unnamed": (EDGE + "community = 'env:'", "device[0].community", "name of an environment variable"),
+    "file-missing": (
+        EDGE + "[webhook]\nsecrets = ['a', 'file:none']",
+        "webhook.secrets[1]",
+        "No such file or directory",
+    ),
+    "file-directory": (EDGE + "[webhook]\nsecrets = ['file:.']", "webhook.secrets[0]", "Is a directory"),
+    "secret-number": ("[snmp]\ncommunity = 12345", "snmp.community", "must be text in quotes: a value, env:NAME or"),
+    "secret-empty": ("[webhook]\nsecrets = ['']", "webhook.secrets[0]", "must not be empty"),
+    "secret-not-list": ("[webhook]\nsecrets = 'abc'", "webhook.secrets", "must be a list"),
+    # nothing to do
+    "empty": ("", "", 'has no device: add [[device]] with name = "edge1"'),
+    "no-device": ("[site]\nname = 'a'", "", "has no device"),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "words"), BAD.values(), ids=BAD.keys())
+def test_bad_files(write, text, where, words):
+    path = write(text)
+    fault = fault_of(path, EMPTY="")
+
+    place = f"{path}: {where}" if where else str(path)
+    assert isinstance(fault, ConfigError)
+    matching = [error for error in fault.errors if error.place == place and words in error.text]
+    assert matching, "\n".join(map(str, fault.errors))
+    assert str(fault) == str(fault.errors[0])
+    assert all(len(str(error).splitlines()) == 1 for error in fault.errors)
+
+
+BROKEN = {
+    "syntax": (b"[site]\nname = = 1", "line 2, column 8", "is not TOML: Invalid value"),
+    "end": (b"name = 'abc", "end of document", "is not TOML"),
+    "twice": (b"[site]\n[site]", "line 2, column 6", "is not TOML"),
+    "latin-1": (b"[site]\nname = '\xe9'", "", "is not UTF-8 at byte 15: save it as UTF-8"),
+    "deep": (b"a = " + b"[" * 100_000, "", "is nested too deeply"),
+    "digits": (b"a = " + b"9" * 5000, "", "is not TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "words"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_toml(write, text, where, words):
+    path = write(text)
+    fault = fault_of(path)
+    assert fault.place == (f"{path}: {where}" if where else str(path))
+    assert words in fault.text
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    assert "no such file" in fault_of(tmp_path / "none.toml").text
+    assert "cannot be read (Is a directory)" in fault_of(tmp_path).text
+
+
+def test_every_fault_is_carried_and_the_first_is_raised(write):
+    fault = fault_of(write("[snmp]\ncomunity = 'x'\ninterval = 'y'\n" + EDGE + "prt = 1\n"))
+    assert [error.place.partition(": ")[2] for error in fault.errors] == [
+        "snmp.interval",
+        "snmp.comunity",
+        "device[0].prt",
+    ]
+    assert (fault.place, fault.text) == (fault.errors[0].place, fault.errors[0].text)
+
+
+def test_a_fault_shared_by_many_devices_is_said_once(write):
+    text = "[snmp]\ninterval = 9\nstale_after = 5\n" + EDGE + EDGE.replace("edge1", "edge2")
+    assert len(fault_of(write(text)).errors) == 1
+
+
+SECRET = "hunter2-hunter2"
+LEAKS = {
+    "misspelled": f"[snmp]\ncomunity = '{SECRET}'",
+    "as-list": f"[snmp]\ncommunity = ['{SECRET}']",
+    "as-table": f"[snmp]\ncommunity = {{a = '{SECRET}'}}",
+    "not-a-list": f"[webhook]\nsecrets = '{SECRET}'",
+    "nested-list": f"[webhook]\nsecrets = [['{SECRET}']]",
+    "table-is-text": f"webhook = '{SECRET}'",
+    "mongodb": EDGE + f"[storage]\nmongodb = '{SECRET}'",
+    "hash": f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{SECRET}'",
+    "variable": EDGE + "[storage]\nmongodb = 'env:THE_SECRET'",
+    "half-quoted": f"[snmp]\ncommunity = '{SECRET}",
+    "unquoted": f"[snmp]\ncommunity = {SECRET}",
+    "beside": f"[snmp]\ncommunity = '{SECRET}'\ninterval = 'x'",
+}
+
+
+@pytest.mark.parametrize("text", LEAKS.values(), ids=LEAKS.keys())
+def test_no_error_shows_a_secret(write, text):
+    fault = fault_of(write(text), THE_SECRET=SECRET)
+    for error in (fault, *fault.errors):
+        assert SECRET not in f"{error} {error!r} {error.place} {error.text}"
+    # A traceback prints the chain of causes.
+    assert fault.__context__ is None
+    assert fault.__cause__ is None
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------
+
+
+def test_secrets_from_variables_and_files(read, tmp_path):
+    (tmp_path / "one").write_bytes(b"first\n")
+    (tmp_path / "two").write_bytes(b" second \r\n")
+    (tmp_path / "three").write_bytes(b"third\n\n")
+    settings = read(
+        f"""
+        [snmp]
+        community = "env:WORD"
+        [webhook]
+        secrets = ["file:one", "file:{tmp_path}/two", "file:three", "plain"]
+        [storage]
+        mongodb = "env:URI"
+        """
+        + EDGE,
+        WORD="env:OTHER",
+        URI="mongodb+srv://db.example.net",
+    )
+    assert [secret.reveal() for secret in settings.webhook.secrets] == ["first", " second ", "third\n", "plain"]
+    # What a variable holds is the secret itself, whatever it looks like.
+    assert settings.targets[0].community.reveal() == "env:OTHER"
+    assert settings.storage.mongodb == Secret("mongodb+srv://db.example.net")
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"\n", "is empty"), (b"\xff\xfe", "is not text in UTF-8")])
+def test_bad_secret_files(write, content, words):
+    write(content, "word")
+    assert words in fault_of(write(EDGE + "community = 'file:word'")).text
+
+
+def test_describe_has_everything_but_the_secrets(read):
+    settings = read(
+        EDGE
+        + DNS
+        + f"""
+        on_missing = "hold"
+        [snmp]
+        community = "{SECRET}"
+        [webhook]
+        secrets = ["{SECRET}"]
+        [storage]
+        mongodb = "mongodb://{SECRET}@db"
+        [[api.key]]
+        name = "noc"
+        role = "read"
+        sha256 = "{"a1" * 32}"
+        """
+    )
+    text = json.dumps(describe(settings))
+    assert SECRET not in text
+    assert "a1a1" not in text
+    assert SECRET not in repr(settings)
+    described = describe(settings)
+    assert described["devices"][0]["community"] == "***"
+    assert described["webhook"]["secrets"] == ["***"]
+    assert described["services"][0]["selectors"] == ["edge1/*"]
+    assert described["services"][0]["routes"][0]["prefix"] == "192.0.2.53/32"
+    assert described["services"][0]["on_missing"] == "hold"
+    assert described["services"][0]["confirm"] is True
+    assert described["api"] == "127.0.0.1:8080"
+    assert described["traps"] == "off"
+
+
+# --- flags and variables ----------------------------------------------------------------------------------------
+
+EVERY_FLAG = Overrides(
+    device_name="edge1",
+    device_host="192.0.2.1:1161",
+    snmp_community="word",
+    bfd_oper_status_oid="1.3.6.1.2.1.222.1.2.1.10",
+    webhook_secret="signing",
+    poll_interval=5.0,
+    listen="[::1]:9090",
+    db="/data/journal.db",
+    log_file="/data/bfd.log",
+    log_level="debug",
+    prefixes=("192.0.2.53/32", "2001:db8::53/128"),
+)
+EVERY_VARIABLE = {
+    "DEVICE_NAME": "edge1",
+    "DEVICE_HOST": "192.0.2.1:1161",
+    "SNMP_COMMUNITY": "word",
+    "BFD_OPER_STATUS_OID": "1.3.6.1.2.1.222.1.2.1.10",
+    "WEBHOOK_HMAC_SECRET": "signing",
+    "POLL_INTERVAL": "5",
+    "EXABGP_BFD_LISTEN": "[::1]:9090",
+    "EXABGP_BFD_DB": "/data/journal.db",
+    "EXABGP_BFD_LOG_FILE": "/data/bfd.log",
+    "EXABGP_BFD_LOG_LEVEL": "DEBUG",
+    "EXABGP_BFD_PREFIX": "192.0.2.53/32, 2001:db8::53/128",
+}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environ"),
+    [(EVERY_FLAG, {}), (NO_FLAGS, EVERY_VARIABLE), (EVERY_FLAG, dict.fromkeys(EVERY_VARIABLE, "never/read this"))],
+    ids=["flags", "variables", "flags beat variables"],
+)
+def test_one_device_without_a_file(overrides, environ):
+    settings = load(None, overrides, environ)
+
+    (edge,) = settings.targets
+    assert (edge.name, edge.host, edge.port, edge.community) == ("edge1", "192.0.2.1", 1161, Secret("word"))
+    assert (edge.profile, edge.oid, edge.values) == ("oid", "1.3.6.1.2.1.222.1.2.1.10", "oper")
+    assert (edge.interval, edge.stale_after) == (5.0, 15.0)
+    assert settings.plan.devices == (Device("edge1", 15.0),)
+    routes = tuple(Route(ip_network(prefix)) for prefix in ("192.0.2.53/32", "2001:db8::53/128"))
+    assert settings.plan.services == (Service("edge1", routes, (Selector("edge1", "*"),)),)
+    assert settings.webhook.secrets == (Secret("signing"),)
+    assert settings.api == Listen("::1", 9090)
+    assert settings.storage.path == Path("/data/journal.db")
+    assert (settings.log.file, settings.log.level) == (Path("/data/bfd.log"), "debug")
+    assert settings.file is None
+
+
+def test_every_variable_has_a_flag_that_it_stands_in_for():
+    assert {*VARIABLES.values()} == {*EVERY_VARIABLE, "EXABGP_BFD_CONFIG"}
+    assert VARIABLES["--device-host"] == "DEVICE_HOST"
+    assert VARIABLES["--prefix"] == "EXABGP_BFD_PREFIX"
+
+
+def test_a_device_alone_is_only_observed():
+    settings = load(None, Overrides(device_name="edge1", device_host="edge1.example.net"), {})
+    assert settings.plan.services == ()
+    assert (settings.targets[0].port, settings.targets[0].profile) == (161, "auto")
+    assert settings.webhook.secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "port"),
+    [
+        ("192.0.2.1", "192.0.2.1", 161),
+        ("r1:1161", "r1", 1161),
+        ("2001:db8::1", "2001:db8::1", 161),
+        ("[2001:db8::1]", "2001:db8::1", 161),
+        ("[2001:db8::1]:1161", "2001:db8::1", 1161),
+    ],
+)
+def test_device_hosts_name_the_device_when_nothing_else_does(written, host, port):
+    (edge,) = load(None, NO_FLAGS, {"DEVICE_HOST": written}).targets
+    assert (edge.name, edge.host, edge.port) == (host, host, port)
+
+
+def test_secrets_of_flags_may_be_references(tmp_path):
+    (tmp_path / "word").write_text("from a file\n")
+    overrides = Overrides(device_host="r1", snmp_community=f"file:{tmp_path / 'word'}", webhook_secret="env:SIGNING")
+    settings = load(None, overrides, {"SIGNING": "from a variable"})
+    assert settings.targets[0].community.reveal() == "from a file"
+    assert settings.webhook.secrets[0].reveal() == "from a variable"
+
+
+def test_empty_variables_are_not_given(read):
+    settings = read(EDGE + DNS, **dict.fromkeys(EVERY_VARIABLE, ""))
+    assert settings.plan == read(EDGE + DNS).plan
+    assert settings.targets == read(EDGE + DNS).targets
+
+
+def test_the_file_may_be_named_by_a_variable(write):
+    path = write(EDGE)
+    assert load(None, NO_FLAGS, {"EXABGP_BFD_CONFIG": str(path)}).file == path
+    assert load(path, NO_FLAGS, {"EXABGP_BFD_CONFIG": "/none"}).file == path
+
+
+FULL = (
+    """
+    [snmp]
+    community = "env:UNSET"
+    interval = 2
+    [webhook]
+    secrets = ["env:UNSET"]
+    effect = "record"
+    [storage]
+    path = "a.db"
+    [log]
+    level = "error"
+    file = "a.log"
+    [api]
+    listen = "off"
+    """
+    + EDGE
+    + "port = 99\n"
+    + DNS
+)
+
+
+def test_flags_beat_the_file(write, tmp_path, monkeypatch):
+    overrides = Overrides(
+        snmp_community="word",
+        webhook_secret="signing",
+        poll_interval=4.0,
+        listen="127.0.0.1:1",
+        db="b.db",
+        log_file="b.log",
+        log_level="info",
+    )
+    path = write(FULL)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    settings = load(path, overrides, {})
+
+    (edge,) = settings.targets
+    assert (edge.community, edge.interval, edge.stale_after) == (Secret("word"), 4.0, 12.0)
+    assert (settings.webhook.secrets, settings.webhook.effect) == ((Secret("signing"),), "record")
+    assert settings.api == Listen("127.0.0.1", 1)
+    # A path on the command line is relative to where it was typed, one in the file to the file.
+    assert settings.storage.path == elsewhere / "b.db"
+    assert (settings.log.file, settings.log.level) == (elsewhere / "b.log", "info")
+
+
+def test_what_a_device_of_the_file_says_itself_stays(read):
+    text = EDGE + 'interval = 0.5\ncommunity = "own"\n'
+    (edge,) = read(text, Overrides(snmp_community="word", poll_interval="5")).targets
+    assert (edge.interval, edge.community) == (0.5, Secret("own"))
+
+
+def test_a_device_of_flags_is_added_to_those_of_the_file(read):
+    overrides = Overrides(device_name="edge2", device_host="192.0.2.2", prefixes=("192.0.2.54/32",))
+    settings = read("[snmp]\ncommunity = 'word'\n" + EDGE + DNS, overrides)
+    assert [(target.name, target.host, target.community) for target in settings.targets] == [
+        ("edge1", "192.0.2.1", Secret("word")),
+        ("edge2", "192.0.2.2", Secret("word")),
+    ]
+    assert [service.name for service in settings.plan.services] == ["dns", "edge2"]
+
+
+@pytest.mark.parametrize(("host", "port"), [("192.0.2.9", 99), ("192.0.2.9:98", 98)])
+def test_a_device_of_the_file_gets_another_host(read, host, port):
+    overrides = Overrides(device_name="edge1", device_host=host)
+    (edge,) = read(EDGE + "port = 99\ntimeout = 3\n", overrides).targets
+    assert (edge.host, edge.port, edge.timeout) == ("192.0.2.9", port, 3.0)
+
+
+def test_a_service_for_a_device_of_the_file(read):
+    settings = read(EDGE, Overrides(device_name="edge1", prefixes=("192.0.2.54/32",)))
+    assert settings.plan.services == (
+        Service("edge1", (Route(ip_network("192.0.2.54/32")),), (Selector("edge1", "*"),)),
+    )
+
+
+def test_the_file_may_leave_the_devices_to_the_flags(read):
+    assert read("[site]\nname = 'a'", Overrides(device_host="r1")).targets[0].name == "r1"
+
+
+BAD_FLAGS = {
+    "nothing": (Overrides(), {}, "", "--device-name NAME --device-host HOST (variables DEVICE_NAME and DEVICE_HOST)"),
+    "no-device": (Overrides(prefixes=("1.1.1.1/32",)), {}, "", "nothing to do yet: give --config FILE"),
+    "no-host": (Overrides(device_name="a"), {}, "--device-name", "the device a has no address: give --device-host"),
+    "no-host-variable": (Overrides(), {"DEVICE_NAME": "a"}, "DEVICE_NAME", "has no address"),
+    "name": (Overrides(device_name="a b", device_host="a"), {}, "--device-name", "no slash and no blank"),
+    "host": (Overrides(device_host="a b"), {}, "--device-host", "must be a host name or an address"),
+    "host-port": (Overrides(), {"DEVICE_HOST": "a:b"}, "DEVICE_HOST", "the port must be a number from 1 to 65535"),
+    "oid": (Overrides(device_host="a", bfd_oper_status_oid="x"), {}, "--bfd-oper-status-oid", "a numeric OID"),
+    "interval": (
+        Overrides(device_host="a"),
+        {"POLL_INTERVAL": "ten"},
+        "POLL_INTERVAL",
+        "must be a number of seconds, not 'ten'",
+    ),
+    "interval-low": (Overrides(device_host="a", poll_interval=0.0), {}, "--poll-interval", "must be at least 0.05"),
+    "interval-nan": (Overrides(device_host="a", poll_interval="nan"), {}, "--poll-interval", "a finite number"),
+    "listen": (Overrides(device_host="a", listen="8080"), {}, "--listen", "must be an address and a port"),
+    "listen-open": (
+        Overrides(device_host="a"),
+        {"EXABGP_BFD_LISTEN": "0.0.0.0:8080"},
+        "EXABGP_BFD_LISTEN",
+        "0.0.0.0 is not loopback: without [[api.key]]",
+    ),
+    "level": (Overrides(device_host="a", log_level="loud"), {}, "--log-level", "must be 'debug'"),
+    "db": (Overrides(device_host="a", db=""), {}, "--db", "must not be empty"),
+    "prefix": (Overrides(device_host="a", prefixes=("1.1.1.1/24",)), {}, "--prefix", "has host bits set"),
+    "prefix-twice": (
+        Overrides(device_host="a", prefixes=("1.1.1.1/32", "1.1.1.1/32")),
+        {},
+        "--prefix",
+        "1.1.1.1/32 is listed twice",
+    ),
+    "secret": (Overrides(device_host="a", webhook_secret=""), {}, "--webhook-secret", "must not be empty"),
+    "community": (Overrides(device_host="a", snmp_community="env:NO"), {}, "--snmp-community", "NO is not set"),
+}
+
+
+@pytest.mark.parametrize(("overrides", "environ", "place", "words"), BAD_FLAGS.values(), ids=BAD_FLAGS.keys())
+def test_bad_flags_and_variables(overrides, environ, place, words):
+    fault = fault_of(None, overrides, **environ)
+    assert fault.place == place
+    assert words in fault.text
+    assert len(fault.errors) == 1, fault.errors
+
+
+BAD_TOGETHER = {
+    "oid": (
+        Overrides(bfd_oper_status_oid="1.3.6.1"),
+        "--bfd-oper-status-oid",
+        "belongs to a device: give --device-name",
+    ),
+    "prefix": (Overrides(prefixes=("1.1.1.1/32",)), "--prefix", "belongs to a device: give --device-name"),
+    "taken-name": (
+        Overrides(device_name="dns", device_host="r1", prefixes=("192.0.2.54/32",)),
+        "--prefix",
+        "the service dns is already at service[0]",
+    ),
+    "taken-prefix": (
+        Overrides(device_name="edge1", prefixes=("192.0.2.53/32",)),
+        "--prefix",
+        "192.0.2.53/32 already belongs to the service dns",
+    ),
+}
+
+
+@pytest.mark.parametrize(("overrides", "place", "words"), BAD_TOGETHER.values(), ids=BAD_TOGETHER.keys())
+def test_flags_that_contradict_the_file(write, overrides, place, words):
+    fault = fault_of(write(EDGE + DNS), overrides)
+    assert fault.place == place
+    assert words in fault.text
+
+
+def test_an_interval_of_the_environment_must_suit_the_file(write):
+    path = write("[snmp]\nstale_after = 10\n" + EDGE)
+    fault = fault_of(path, POLL_INTERVAL="30")
+    assert fault.place == f"{path}: snmp.stale_after"
+    assert "not more than the 30 s between two polls" in fault.text
+
+
+def test_overrides_keep_their_secrets():
+    assert SECRET not in repr(Overrides(snmp_community=SECRET, webhook_secret=SECRET))
+
+
+# --- what we ship -----------------------------------------------------------------------------------------------
+
+
+def test_the_reference_loads_without_a_variable_and_shows_the_defaults(read):
+    reference = load(CONF / "exabgp-bfd.toml", NO_FLAGS, {})
+    plain = read(EDGE + DNS)
+    for part in ("speaker", "storage", "webhook", "api", "api_keys", "traps", "log", "site"):
+        assert getattr(reference, part) == getattr(plain, part), part
+    first, default = reference.targets[0], plain.targets[0]
+    assert first == default
+    shown, plain_service = reference.plan.services[0], plain.plan.services[0]
+    for field in dataclasses.fields(Service):
+        if field.name not in {"routes", "selectors"}:
+            assert getattr(shown, field.name) == getattr(plain_service, field.name), field.name
+    assert dataclasses.replace(shown.routes[0], prefix=plain_service.routes[0].prefix) == plain_service.routes[0]
+
+
+def test_the_reference_names_every_key_and_every_commented_key_is_one(write):
+    """Uncommenting every example gives a file whose keys are all known, and that has all of them."""
+    lines = (CONF / "exabgp-bfd.toml").read_text().splitlines()
+    text = "\n".join(line.removeprefix("# ") if line.startswith("# [") or _is_setting(line) else line for line in lines)
+    text = text.replace('profile = "auto"\n', 'profile = "oid"\n', 1)
+    path = write(text)
+    settings = load(path, NO_FLAGS, {"SNMP_COMMUNITY": "a", "WEBHOOK_HMAC_SECRET": "b"})
+    assert settings.traps == Listen("127.0.0.1", 1162)
+    assert settings.api_keys[0].name == "noc"
+
+    raw = tomllib.loads(text)
+    for keys, table in config._TABLES.items():
+        have = raw
+        for key in keys:
+            have = have[key]
+            have = have[0] if isinstance(have, list) else have
+        inherited = set(config._SnmpKeys.model_fields) if keys == ("device",) else set()
+        assert set(table.model_fields) - inherited <= set(have), keys
+
+
+def _is_setting(line: str) -> bool:
+    name, equals, _ = line.removeprefix("# ").partition(" = ")
+    return line.startswith("# ") and bool(equals) and name.isidentifier() and name != "profile"
+
+
+def test_profiles_are_those_that_the_mibs_know():
+    assert {*PROFILES} == {"auto", "oid", *mibs.PROFILES}
+
+
+@pytest.mark.live
+def test_exabgp_accepts_our_conf_ini():
+    # The program of the process stanza is looked for in PATH: ours is beside this interpreter.
+    folder = Path(sys.executable).parent
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    command = [folder / "exabgp", "validate", "-n", "-r", CONF / "conf.ini"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "192.0.2.254" in done.stdout + done.stderr
