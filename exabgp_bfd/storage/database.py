@@ -1,0 +1,297 @@
+"""The journal's file: its tables, who may open it, how it is checked, and what is done with a damaged one."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exabgp_bfd.core.model import StoreError
+
+logger = logging.getLogger(__name__)
+
+APPLICATION = 0x45424644
+"""SQLite's application_id of a journal ("EBFD"), so that another program's database is never taken for ours."""
+
+PART = 12
+"""Rows are counted and dated by parts of 2**12 ids (table `span`): a time range is found without an index on ts."""
+
+KEEP_QUARANTINED = 10_000
+"""How many lines that could not be understood are kept."""
+
+CHECK_SECONDS = 0.5
+"""How long the check at opening may take; a large journal is checked in part rather than delaying the first poll."""
+
+# An index on (x) is in truth on (x, id), as id is the rowid: read backwards it gives the newest first without sorting.
+# The partial ones leave out the rows that no question by that column can mean; and the recorded polls, which may be
+# nearly all of a device's or session's events, are left out where a type is asked for: each index costs 10 us a row.
+RARE = "event_type <> 'snmp_poll'"
+
+_VERSIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE event (
+            id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, site TEXT NOT NULL, device TEXT, event_type TEXT NOT NULL,
+            details TEXT NOT NULL, session TEXT, service TEXT, source TEXT, actor TEXT, cause INTEGER)""",
+        "CREATE INDEX event_device ON event (device) WHERE device IS NOT NULL",
+        f"CREATE INDEX event_device_type ON event (device, event_type) WHERE device IS NOT NULL AND {RARE}",
+        "CREATE INDEX event_session ON event (session) WHERE session IS NOT NULL",
+        f"CREATE INDEX event_session_type ON event (session, event_type) WHERE session IS NOT NULL AND {RARE}",
+        "CREATE INDEX event_service ON event (service) WHERE service IS NOT NULL",
+        "CREATE INDEX event_type ON event (event_type)",
+        """CREATE TABLE message (
+            id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, time INTEGER, type TEXT NOT NULL, neighbor TEXT,
+            direction TEXT, line TEXT NOT NULL)""",
+        "CREATE INDEX message_type ON message (type)",
+        "CREATE INDEX message_neighbor ON message (neighbor) WHERE neighbor IS NOT NULL",
+        """CREATE TABLE quarantine (
+            id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, reason TEXT NOT NULL, line BLOB NOT NULL)""",
+        """CREATE TABLE remembered (
+            service TEXT NOT NULL, prefix TEXT NOT NULL, route TEXT, event INTEGER NOT NULL,
+            PRIMARY KEY (service, prefix)) WITHOUT ROWID""",
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE span (
+            kind TEXT NOT NULL, part INTEGER NOT NULL, rows INTEGER NOT NULL, first_ts INTEGER NOT NULL,
+            last_ts INTEGER NOT NULL, PRIMARY KEY (kind, part)) WITHOUT ROWID""",
+    ),
+)
+
+
+class Damaged(Exception):  # noqa: N818 - a finding about a file, caught in this room
+    """The file is no database, or a broken one."""
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a start must know of the journal, and what is carried over when a damaged one is replaced."""
+
+    last_event: int = 0
+    last_message: int = 0
+    last_quarantined: int = 0
+    events: int = 0
+    """How many events are kept."""
+    meta: dict[str, str] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], tuple[str | None, int]] = field(default_factory=dict)
+    """Service and prefix -> the route's text (None: withdrawn) and the event that decided."""
+
+
+class Hold:
+    """The exclusive right to a journal, held with a lock on NAME.lock until it is released or the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the right, or raises StoreError when another process has it; OSError when the file cannot be made."""
+        name = path.with_name(path.name + ".lock")
+        self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            # flock rather than lockf: it also keeps two journals of one process apart.
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            self.release()
+            raise StoreError(
+                f"{path}: in use by another exabgp-bfd (process {holder}); "
+                "stop it, or give this one its own [storage] path"
+            ) from None
+        except OSError:
+            self.release()
+            raise
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Gives the right back; the file stays, as removing it would let two others lock different files."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def connect(path: Path, mode: str, busy: float, *, shared: bool = False) -> sqlite3.Connection:
+    """A connection that waits at most `busy` seconds for a lock; `mode` is ro or rw; transactions are explicit."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=busy,
+        isolation_level=None,
+        check_same_thread=not shared,
+    )
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, *, durable: bool) -> Iterator[None]:
+    """Everything inside is kept or nothing; `durable` commits outlive a power cut, the others a kill of the process."""
+    connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
+def create(path: Path) -> None:
+    """Makes an empty file and its directory where they are missing, closed to others (0640, 0750); raises OSError."""
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    # Only a new file is opened here: closing any descriptor of a database drops SQLite's locks on it in this process.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes or migrates the tables; raises StoreError when the database is another program's or a newer version's."""
+    application = _pragma(connection, "application_id")
+    version = _pragma(connection, "user_version")
+    if application != APPLICATION:
+        if application or version or connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise StoreError(f"{path}: is the database of another program; give [storage] path another name")
+        version = 0
+    if version > len(_VERSIONS):
+        raise StoreError(
+            f"{path}: was written by a newer exabgp-bfd (layout {version}, this one knows {len(_VERSIONS)}); "
+            "install that version again, or give [storage] path another name"
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    for number, statements in enumerate(_VERSIONS[version:], version + 1):
+        with transaction(connection, durable=True):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {number}")
+            put_meta(connection, {"journal": uuid.uuid4().hex} if number == 1 else {})
+
+
+def check(connection: sqlite3.Connection, seconds: float = CHECK_SECONDS) -> None:
+    """Raises Damaged when the file's structure is broken, as far as `seconds` suffice to look."""
+    over = threading.Event()
+
+    def interrupt() -> None:
+        over.set()
+        connection.interrupt()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        timer.cancel()
+        timer.join(seconds)
+    # Where the time ran out, older SQLite reports what it could not visit as faults: they prove nothing.
+    if found[0] != "ok" and not over.is_set():
+        raise Damaged(str(found[0]))
+
+
+def load(connection: sqlite3.Connection) -> Contents:
+    """What the journal knows; raises sqlite3.Error."""
+    contents = Contents(
+        last_message=_newest(connection, "message"),
+        last_quarantined=_newest(connection, "quarantine"),
+        events=kept_events(connection),
+    )
+    _load_kept(connection, contents)
+    contents.last_event = max(contents.last_event, _newest(connection, "event"))
+    return contents
+
+
+def _load_kept(connection: sqlite3.Connection, contents: Contents) -> None:
+    contents.meta.update(connection.execute("SELECT key, value FROM meta"))
+    for service, prefix, route, event in connection.execute("SELECT service, prefix, route, event FROM remembered"):
+        contents.remembered[service, prefix] = (route, event)
+        contents.last_event = max(contents.last_event, event)
+    # The greatest ids ever are kept apart from the rows, which retention removes.
+    contents.last_event = max(contents.last_event, int(contents.meta.pop("last_event", 0)))
+    contents.last_message = max(contents.last_message, int(contents.meta.pop("last_message", 0)))
+
+
+def kept_events(connection: sqlite3.Connection) -> int:
+    """How many events are kept."""
+    return int(connection.execute("SELECT coalesce(sum(rows), 0) FROM span WHERE kind = 'event'").fetchone()[0])
+
+
+def _newest(connection: sqlite3.Connection, table: str) -> int:
+    newest = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+    return int(newest)
+
+
+def salvage(path: Path) -> Contents:
+    """What can still be read from a damaged journal; ids then grow on in any case, from the clock if need be."""
+    contents = Contents()
+    read = False
+    with suppress(sqlite3.Error, ValueError), closing(connect(path, "ro", 0.1)) as connection:
+        if _pragma(connection, "application_id") == APPLICATION:
+            _load_kept(connection, contents)
+            read = contents.last_event > 0
+            with suppress(sqlite3.Error):
+                contents.last_event = max(contents.last_event, _newest(connection, "event"))
+    contents.meta.pop("journal", None)
+    if not read:
+        # No event id of the lost journal is known. One event a millisecond since 1970 cannot have been: ids grow.
+        contents.last_event = contents.last_message = time.time_ns() // 1_000_000
+    return contents
+
+
+def fill(connection: sqlite3.Connection, contents: Contents) -> None:
+    """Puts what was carried over into a new journal."""
+    with transaction(connection, durable=True):
+        put_meta(connection, {key: value for key, value in contents.meta.items() if key != "journal"})
+        put_meta(connection, {"last_event": str(contents.last_event), "last_message": str(contents.last_message)})
+        put_remembered(connection, contents.remembered)
+
+
+def put_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
+    """Inserts or replaces."""
+    connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", list(values.items()))
+
+
+def put_remembered(connection: sqlite3.Connection, decisions: dict[tuple[str, str], tuple[str | None, int]]) -> None:
+    """Inserts or replaces the last decision per service and prefix."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO remembered (service, prefix, route, event) VALUES (?, ?, ?, ?)",
+        [(*key, *value) for key, value in decisions.items()],
+    )
+
+
+def set_aside(path: Path) -> Path:
+    """Renames the damaged file and its companions to NAME.damaged-TIME, where it can still be looked at."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    path.rename(aside)
+    # SQLite finds the companions by the name of the file, so they keep belonging to it.
+    for companion in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + companion).rename(aside.with_name(aside.name + companion))
+    return aside
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the error says that the file itself is broken, rather than that the disk refuses for now."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0)
+        return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, Damaged)
+
+
+def clean(text: str) -> str:
+    """The text as SQLite can keep it: halves of surrogate pairs, which UTF-8 cannot carry, are written as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

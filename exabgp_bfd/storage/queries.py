@@ -1,0 +1,200 @@
+"""One query model and one JSON form for every store: what may be asked, and what the answers look like. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from math import isfinite
+from typing import Any, Protocol, TypeVar
+
+from exabgp_bfd.core.model import Event, EventQuery, Route
+
+GAP = "gap"
+"""The type of the message that stands where BGP messages were dropped; its body says how many, and when."""
+
+PAGE = 10_000
+"""The most entries that one question is answered with, whatever its limit."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DEPTH = 32
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with what was stamped on it where it was stored; `ts` is microseconds since the epoch."""
+
+    event: Event
+    ts: int
+    site: str
+
+    @property
+    def id(self) -> int:
+        """The event's id, which grows over restarts."""
+        return self.event.id
+
+    def document(self) -> dict[str, Any]:
+        """The event as the API, the stream and MongoDB have it (DESIGN section 4, "Events")."""
+        event = self.event
+        return {
+            "id": event.id,
+            "ts": rfc3339(self.ts),
+            "device": event.device,
+            "event_type": event.event_type,
+            "details": dict(event.details),
+            "site": self.site,
+            "session": event.session,
+            "service": event.service,
+            "source": event.source,
+            "actor": event.actor,
+            "cause": event.cause,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MessageQuery:
+    """A question to the BGP messages, newest first; times are microseconds since the epoch, of our reading them."""
+
+    limit: int = 50
+    type: str | None = None
+    """ExaBGP's: update, state, open, notification, ...; or `gap`, where messages were dropped."""
+    neighbor: str | None = None
+    """The peer's address, as ExaBGP writes it."""
+    direction: str | None = None
+    """`send` or `receive`."""
+    since: int | None = None
+    until: int | None = None
+    before: int | None = None
+    """Only messages with a smaller id: where the last page ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A BGP message as ExaBGP wrote it; `ts` is when it was read, `time` when ExaBGP says it was, in microseconds."""
+
+    id: int
+    ts: int
+    time: int | None
+    type: str
+    neighbor: str | None
+    direction: str | None
+    line: str
+
+    def document(self) -> dict[str, Any]:
+        """The message as the API has it; `message` is ExaBGP's own JSON."""
+        return {
+            "id": self.id,
+            "ts": rfc3339(self.ts),
+            "time": None if self.time is None else rfc3339(self.time),
+            "type": self.type,
+            "neighbor": self.neighbor,
+            "direction": self.direction,
+            # ExaBGP 4.2 leaves raw control characters in strings, hence not strict.
+            "message": json.loads(self.line, strict=False),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedLine:
+    """A line from ExaBGP that could not be understood, as it came, cut where it was very long."""
+
+    id: int
+    ts: int
+    reason: str
+    line: bytes
+
+
+class EventStore(Protocol):
+    """What the web asks of a store, whichever it is; each raises StoreError when it cannot answer."""
+
+    def events(self, query: EventQuery) -> list[StoredEvent]:
+        """The newest events that match."""
+        ...
+
+    def event(self, number: int) -> StoredEvent | None:
+        """One event by its id."""
+        ...
+
+    def messages(self, query: MessageQuery) -> list[StoredMessage]:
+        """The newest BGP messages that match."""
+        ...
+
+
+def rfc3339(microseconds: int) -> str:
+    """A time in microseconds since the epoch as RFC 3339 with six decimals, UTC."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def details_text(details: Mapping[str, Any]) -> str:
+    """An event's details as JSON, whatever they hold: what JSON has no word for is written as text or null."""
+    try:
+        return json.dumps(details, default=_word, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps(_plain(details, 0), separators=(",", ":"))
+
+
+def _word(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return str(value)
+
+
+def _plain(value: object, depth: int) -> object:
+    if depth > _DEPTH:
+        return "..."
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else _plain(_word(value), depth + 1)
+
+
+def route_text(route: Route) -> str:
+    """A route as JSON, from which `route_from` makes the same route again."""
+    return json.dumps(
+        {
+            "prefix": str(route.prefix),
+            "next_hop": str(route.next_hop),
+            "neighbors": [str(neighbor) for neighbor in route.neighbors],
+            "med": route.med,
+            "local_preference": route.local_preference,
+            "communities": route.communities,
+            "large_communities": route.large_communities,
+            "extended_communities": route.extended_communities,
+            "as_path": route.as_path,
+        },
+        separators=(",", ":"),
+    )
+
+
+def route_from(text: str) -> Route:
+    """The route that `route_text` wrote; raises ValueError when the text is none."""
+    try:
+        told = json.loads(text)
+        return Route(
+            prefix=ip_network(told["prefix"]),
+            next_hop="self" if told["next_hop"] == "self" else ip_address(told["next_hop"]),
+            neighbors=_tuple(told["neighbors"], ip_address),
+            med=told["med"],
+            local_preference=told["local_preference"],
+            communities=_tuple(told["communities"], str),
+            large_communities=_tuple(told["large_communities"], str),
+            extended_communities=_tuple(told["extended_communities"], str),
+            as_path=_tuple(told["as_path"], int),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a route: {error!r}") from error
+
+
+def _tuple(values: list[Any], make: Callable[[Any], T]) -> tuple[T, ...]:
+    return tuple(make(value) for value in values)
