@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -31,9 +31,11 @@ from exabgp_bfd.core.model import (
     Plan,
     Poll,
     Prefix,
+    Reading,
     Record,
     Remember,
     Restored,
+    Route,
     Selector,
     Service,
     ServiceView,
@@ -44,11 +46,12 @@ from exabgp_bfd.core.model import (
     Source,
     Start,
     State,
+    Stop,
     Tick,
     Webhook,
     Withdraw,
 )
-from exabgp_bfd.core.policy import Case, RouteTrack, ServiceTrack, matches
+from exabgp_bfd.core.policy import Case, RouteTrack, ServiceTrack, key, keys, matches
 from exabgp_bfd.core.session import Leg, Step, Track, transition
 
 # Enough to explain a decision; a service over thousands of sessions must not make events of megabytes.
@@ -65,12 +68,15 @@ class _Timer(Enum):
 class _DeviceTrack:
     spec: Device
     tracks: dict[str, Track] = field(default_factory=dict)
-    selectors: list[tuple[Selector, ServiceTrack]] = field(default_factory=list)
-    unmatched: list[tuple[Selector, Leg]] = field(default_factory=list)
+    selectors: dict[Address | str, list[ServiceTrack]] = field(default_factory=dict)
+    """By what a pattern is found by: asking every selector about every session would stall the first poll."""
+    unmatched: dict[tuple[Address | str, str], Leg] = field(default_factory=dict)
+    """By pattern and service: the selectors that have matched no session yet."""
     heard: float | None = None
     reachable: bool | None = None
     reason: str = ""
-    look_cause: int | None = None
+    look_causes: dict[str | None, int | None] = field(default_factory=dict)
+    """Why each look under way was asked for, by session (None: the whole device)."""
 
     def view(self) -> DeviceView:
         return DeviceView(self.spec.name, self.heard, self.reachable, self.reason, len(self.tracks))
@@ -84,11 +90,12 @@ class Engine:
         self._last_event = restored.last_event
         self._now = now
         self._devices = {device.name: _DeviceTrack(device) for device in plan.devices}
+        self._order = {service.name: place for place, service in enumerate(plan.services)}
         self._services = {service.name: self._service(service, restored) for service in plan.services}
         self._routes: dict[Prefix, tuple[ServiceTrack, RouteTrack]] = {
             route.route.prefix: (service, route) for service in self._services.values() for route in service.routes
         }
-        self._timers: list[tuple[float, int, _Timer, Track | Leg]] = []
+        self._timers: list[tuple[float, int, _Timer, Track | Leg | _DeviceTrack]] = []
         self._timer_count = 0
         self._commands: dict[int, tuple[ServiceTrack, RouteTrack]] = {}
         self._neighbors: dict[str, str] = {}
@@ -97,11 +104,14 @@ class Engine:
         self._service_views: dict[str, ServiceView] = {}
         self._dirty_sessions: dict[str, Track] = {}
         self._dirty_services: dict[str, ServiceTrack] = dict(self._services)
-        self._due: dict[str, tuple[ServiceTrack, int | None]] = {}
+        self._due: dict[str, tuple[ServiceTrack, dict[bool, int | None]]] = {}
         self._withdraws: list[Effect] = []
         self._announces: list[Effect] = []
         self._looks: dict[tuple[str, str | None], Look] = {}
         self._records: list[Effect] = []
+        for device in self._devices.values():
+            if any(leg.read(State.UNKNOWN) is Reading.DOWN for leg in device.unmatched.values()):
+                self._set_timer(now + device.spec.stale_after, _Timer.STALE, device)
 
     # --- the door -----------------------------------------------------------------------------------------------
 
@@ -110,8 +120,8 @@ class Engine:
         self._now = now = max(now, self._now)
         self._take(event, now)
         self._fire(now)
-        for service, cause in self._due.values():
-            self._decide(service, cause, now)
+        for service, causes in self._due.values():
+            self._decide(service, causes, now)
         self._due.clear()
         effects = [*self._withdraws, *self._announces, *self._looks.values(), *self._records]
         self._withdraws.clear()
@@ -162,6 +172,8 @@ class Engine:
                 self._note(event)
             case Start():
                 self._start(event, now)
+            case Stop():
+                self._stop(event, now)
 
     def _start(self, start: Start, now: float) -> None:
         started = self._event("started", source=Source.SELF, details=start.details)
@@ -175,11 +187,20 @@ class Engine:
                 continue
             if held.service != service.spec.name:
                 self._records.append(Remember(held.service, held.route.prefix, None, started))
+                self._records.append(Remember(service.spec.name, held.route.prefix, held.route, held.event))
             if not self._restored.rib_kept:
                 self._announce(service, route, started, now, "announced when we stopped, and ExaBGP started anew since")
             elif held.route != route.route:
+                self._leave(held, route.route, started, now)
                 self._announce(service, route, started, now, "announced when we stopped, with other attributes")
         self._restored = Restored()
+
+    def _stop(self, stop: Stop, now: float) -> None:
+        stopped = self._event("stopped", source=Source.SELF, details={"reason": stop.reason, "withdraw": stop.withdraw})
+        for service in self._services.values() if stop.withdraw else ():
+            for route in service.routes:
+                if route.announced:
+                    self._withdraw(service, route, stopped, now, f"we end: {stop.reason}")
 
     def _disown(self, held: Believed, started: int, now: float) -> None:
         """Takes back a route whose prefix left the configuration while we were away: nobody else ever would."""
@@ -190,28 +211,42 @@ class Engine:
         service = ServiceTrack(Service(held.service, (held.route,), ()), [route])
         self._withdraw(service, route, started, now, "its prefix is no longer configured")
 
+    def _leave(self, held: Believed, route: Route, started: int, now: float) -> None:
+        """Takes a route back from the neighbours it no longer goes to: no later withdraw would reach them."""
+        left = tuple(neighbor for neighbor in held.route.neighbors if neighbor not in route.neighbors)
+        if not route.neighbors or (held.route.neighbors and not left):
+            return
+        # From "all of them" to some: who else there is, we do not know; those who keep it get it back in this breath.
+        old = RouteTrack(replace(held.route, neighbors=left), announced=True, event=held.event)
+        service = ServiceTrack(Service(held.service, (old.route,), ()), [old])
+        self._withdraw(service, old, started, now, "it no longer goes to these neighbours")
+
     def _poll(self, poll: Poll, now: float) -> None:
         device = self._devices.get(poll.device)
         if device is None:  # it left the inventory while its answer was under way
             return
         device.heard, device.reachable, device.reason = now, True, ""
-        cause = poll.cause
-        counts = True
-        if poll.source is Source.SNMP_LOOK:
-            counts = False
-            cause, device.look_cause = cause or device.look_cause, None
+        counts = poll.source is not Source.SNMP_LOOK
         for observation in poll.observations:
+            cause = _cause(device, poll, observation.session.id)
             self._observe(device, observation, now, poll, cause, counts=counts)
         if poll.complete:
-            self._absent(device, poll, now, cause, counts=counts)
+            self._absent(device, poll, now, counts=counts)
+        if not counts:
+            for observation in poll.observations:
+                device.look_causes.pop(observation.session.id, None)
+            if poll.complete:
+                device.look_causes.clear()
 
-    def _absent(self, device: _DeviceTrack, poll: Poll, now: float, cause: int | None, *, counts: bool) -> None:
+    def _absent(self, device: _DeviceTrack, poll: Poll, now: float, *, counts: bool) -> None:
         seen = {observation.session.id for observation in poll.observations}
         for id_ in [id_ for id_ in device.tracks if id_ not in seen]:
             gone = Observation(device.tracks[id_].session, State.MISSING)
-            self._observe(device, gone, now, poll, cause, counts=counts)
-        for _, leg in device.unmatched:
-            self._sample(device, leg, State.MISSING, now, cause, counts=counts)
+            self._observe(device, gone, now, poll, _cause(device, poll, id_), counts=counts)
+        for leg in device.unmatched.values():
+            # What was never there did not vanish: `on_missing = "up"` must not announce for a mistyped selector.
+            if leg.read(State.MISSING) is not Reading.UP:
+                self._sample(device, leg, State.MISSING, now, _cause(device, poll, None), counts=counts)
 
     def _silence(self, silence: Silence) -> None:
         device = self._devices.get(silence.device)
@@ -241,21 +276,27 @@ class Engine:
         """The observations a webhook's evidence amounts to: `{"state": ..., "session" or "peer": ...}`, else none."""
         state = webhook.evidence.get("state")
         pattern = webhook.evidence.get("session", webhook.evidence.get("peer", "*"))
-        if state not in {State.UP, State.DOWN, State.INIT, State.ADMIN_DOWN} or not isinstance(pattern, str):
+        # The evidence is any JSON: a list or an object as state must not reach the set, it cannot be hashed.
+        if not isinstance(state, str) or not isinstance(pattern, str):
+            return ()
+        if state not in {State.UP, State.DOWN, State.INIT, State.ADMIN_DOWN}:
             return ()
         selector = Selector(device.spec.name, pattern.removeprefix(f"{device.spec.name}/"))
         return tuple(
-            Observation(track.session, State(str(state)))
+            Observation(track.session, State(state))
             for track in device.tracks.values()
             if matches(selector, track.session)
         )
 
     def _answer(self, answer: Answer) -> None:
         service, route = self._commands.pop(answer.command, (None, None))
-        if service is None or route is None or route.event != answer.command:
+        if service is None or route is None:
             return
-        route.accepted = {Outcome.DONE: True, Outcome.ERROR: False, Outcome.TIMEOUT: None}[answer.outcome]
-        self._touch(service)
+        if route.event == answer.command:
+            route.accepted = {Outcome.DONE: True, Outcome.ERROR: False, Outcome.TIMEOUT: None}[answer.outcome]
+            # Not taken, or who knows: ExaBGP may hold something else, so the next decision is said in any case.
+            route.verified = answer.outcome is Outcome.DONE
+            self._touch(service)
         if answer.outcome is Outcome.DONE:
             return
         details = {"prefix": str(route.route.prefix), "outcome": answer.outcome.value, "text": answer.text}
@@ -269,9 +310,13 @@ class Engine:
 
     def _advertised(self, seen: Advertised) -> None:
         service, route = self._routes.get(seen.prefix, (None, None))
-        if service is None or route is None or seen.neighbor in route.confirmed:
+        if service is None or route is None:
             return
-        if route.announced is not seen.announced:
+        if route.announced is not seen.announced:  # an older command's UPDATE, or somebody else's hand
+            route.confirmed.discard(seen.neighbor)
+            self._touch(service)
+            return
+        if seen.neighbor in route.confirmed:
             return
         route.confirmed.add(seen.neighbor)
         self._touch(service)
@@ -348,19 +393,21 @@ class Engine:
 
     def _follow(self, device: _DeviceTrack, track: Track) -> None:
         """Gives a session a leg in each service whose selectors mean it."""
-        followed = {id(leg.service) for leg in track.legs}
-        for selector, service in device.selectors:
-            if not matches(selector, track.session):
-                continue
-            for entry in [entry for entry in device.unmatched if entry[0] == selector and entry[1].service is service]:
-                device.unmatched.remove(entry)
-                service.drop(entry[1])
-            if id(service) not in followed:
-                followed.add(id(service))
-                leg = Leg(service, track, track.session.id)
-                track.legs.append(leg)
-                service.add(leg)
-                track.settled = False
+        followed = {leg.service.spec.name for leg in track.legs}
+        found: dict[str, ServiceTrack] = {}
+        for key_ in keys(track.session):
+            for service in device.selectors.get(key_, ()):
+                found[service.spec.name] = service
+                unmatched = device.unmatched.pop((key_, service.spec.name), None)
+                if unmatched is not None:
+                    service.drop(unmatched)
+        # In the plan's order: the keys are a set, and equal inputs must give equal effects.
+        for name in sorted(found.keys() - followed, key=self._order.__getitem__):
+            leg = Leg(found[name], track, track.session.id)
+            track.legs.append(leg)
+            found[name].add(leg)
+            track.settled = False
+        for service in found.values():
             self._touch(service)
 
     def _change(
@@ -407,25 +454,29 @@ class Engine:
         service.count(before, -1)
         service.count(leg.verdict, 1)
         self._touch(service)
-        self._due[service.spec.name] = (service, cause)
+        # Of several verdicts in one breath, a withdraw is explained by one that fell, an announce by one that rose.
+        self._due.setdefault(service.spec.name, (service, {}))[1][bool(leg.verdict)] = cause
 
     def _look(self, device: _DeviceTrack, track: Track | None, cause: int | None) -> None:
         session = None if track is None or track.state is State.MISSING else track.session.id
-        device.look_cause = cause
+        device.look_causes[session] = cause
         self._looks.setdefault((device.spec.name, session), Look(device.spec.name, session, cause))
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _set_timer(self, when: float, kind: _Timer, of: Track | Leg) -> None:
+    def _set_timer(self, when: float, kind: _Timer, of: Track | Leg | _DeviceTrack) -> None:
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, kind, of))
 
     def _fire(self, now: float) -> None:
         """Fires what is due; a timer whose reason has gone does nothing."""
         while self._timers and self._timers[0][0] <= now:
-            _, _, kind, of = heapq.heappop(self._timers)
+            when, _, kind, of = heapq.heappop(self._timers)
             if isinstance(of, Track):
                 self._stale(of, now)
+                continue
+            if isinstance(of, _DeviceTrack):
+                self._never_heard(of, when, now)
                 continue
             track = of.track
             if kind is _Timer.CONFIRM:
@@ -450,6 +501,20 @@ class Engine:
         for leg in track.legs:
             self._sample(device, leg, State.UNKNOWN, now, track.event, counts=False)
 
+    def _never_heard(self, device: _DeviceTrack, when: float, now: float) -> None:
+        """What a selector was to match is unknown too, once its device was silent for `stale_after` since we began."""
+        legs = [leg for leg in device.unmatched.values() if leg.read(State.UNKNOWN) is Reading.DOWN]
+        due = when if device.heard is None else device.heard + device.spec.stale_after
+        if not legs:
+            return
+        if now < due:
+            self._set_timer(due, _Timer.STALE, device)
+            return
+        details = {"state": State.UNKNOWN.value, "was": None, "reason": device.reason}
+        event = self._event("snmp_poll", device=device.spec.name, source=Source.TIMER, details=details)
+        for leg in legs:
+            self._sample(device, leg, State.UNKNOWN, now, event, counts=False)
+
     # --- services and routes ------------------------------------------------------------------------------------
 
     def _service(self, spec: Service, restored: Restored) -> ServiceTrack:
@@ -461,24 +526,28 @@ class Engine:
             track = RouteTrack(route, announced=held is not None, verified=not restored.rib_kept)
             track.event = held.event if held is not None else None
             routes.append(track)
-        service = ServiceTrack(spec, routes, adopted=any(route.announced for route in routes))
+        adopted = any(route.announced or not route.verified for route in routes)
+        service = ServiceTrack(spec, routes, adopted=adopted)
         for selector in spec.selectors:
-            device = self._devices[selector.device]
-            device.selectors.append((selector, service))
-            leg = Leg(service, None, str(selector))
-            device.unmatched.append((selector, leg))
+            device, key_ = self._devices[selector.device], key(selector.pattern)
+            if (key_, spec.name) in device.unmatched:  # the same sessions, written twice
+                continue
+            device.selectors.setdefault(key_, []).append(service)
+            leg = device.unmatched[key_, spec.name] = Leg(service, None, str(selector))
             service.add(leg)
         return service
 
-    def _decide(self, service: ServiceTrack, cause: int | None, now: float) -> None:
+    def _decide(self, service: ServiceTrack, causes: dict[bool, int | None], now: float) -> None:
         case = service.judge()
         if case is Case.UNDECIDED:
             return
+        good = case is Case.GOOD
+        cause = causes[good] if good in causes else causes[not good]
         service.adopted = False
         for route in service.routes:
-            if case is Case.GOOD and not (route.announced and route.verified):
+            if good and not (route.announced and route.verified):
                 self._announce(service, route, cause, now, service.rule())
-            elif case is Case.BAD and (route.announced or not route.verified):
+            elif not good and (route.announced or not route.verified):
                 self._withdraw(service, route, cause, now, service.rule())
 
     def _announce(self, service: ServiceTrack, route: RouteTrack, cause: int | None, now: float, rule: str) -> None:
@@ -542,6 +611,14 @@ class Engine:
         return SessionView(
             track.session, state, track.since, track.heard, track.diagnostic, track.changes, track.event, services
         )
+
+
+def _cause(device: _DeviceTrack, poll: Poll, session: str | None) -> int | None:
+    """Why this was asked: as the answer says, else as the newest look says that is under way for it."""
+    if poll.cause is not None or poll.source is not Source.SNMP_LOOK:
+        return poll.cause
+    causes = (device.look_causes.get(session), device.look_causes.get(None))
+    return max((cause for cause in causes if cause is not None), default=None)
 
 
 def _session_details(track: Track, seen: Observation) -> dict[str, Any]:

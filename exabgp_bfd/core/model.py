@@ -319,7 +319,15 @@ class Start:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-Input = Start | Poll | Silence | Tick | Answer | Advertised | Neighbor | Webhook | Note
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The last input: we end; `withdraw` takes back what is announced, as an operator's `on_exit` may ask."""
+
+    reason: str
+    withdraw: bool = False
+
+
+Input = Start | Stop | Poll | Silence | Tick | Answer | Advertised | Neighbor | Webhook | Note
 
 
 # --- effects: what the engine wants done, in this order ---------------------------------------------------------

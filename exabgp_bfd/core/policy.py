@@ -27,14 +27,26 @@ def parse_address(text: str) -> Address | None:
         return None
 
 
+def key(text: str) -> Address | str:
+    """What a selector's pattern is found by: the address it spells, in whatever spelling, else the text itself."""
+    return parse_address(text) or text
+
+
+def keys(session: Session) -> set[Address | str]:
+    """Every key that means this session: `*`, its name, peer address, interface name and discriminator."""
+    found = {"*", key(session.name)}
+    if session.peer is not None:
+        found.add(session.peer)
+    if session.interface is not None:
+        found.add(key(session.interface))
+    if session.discriminator is not None:
+        found.add(str(session.discriminator))
+    return found
+
+
 def matches(selector: Selector, session: Session) -> bool:
-    """Whether a selector means this session: by `*`, name, peer address, interface name or discriminator."""
-    if selector.device != session.device:
-        return False
-    pattern = selector.pattern
-    if pattern in {"*", session.name, session.interface} or pattern == str(session.discriminator):
-        return True
-    return session.peer is not None and parse_address(pattern) == session.peer
+    """Whether a selector means this session."""
+    return selector.device == session.device and key(selector.pattern) in keys(session)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +75,7 @@ class ServiceTrack:
     routes: list[RouteTrack]
     legs: list[Leg] = field(default_factory=list)
     adopted: bool = False
+    """True until the first decision after a start that found routes of ours in ExaBGP, or may have."""
     since: float | None = None
     up: int = 0
     down: int = 0
@@ -104,12 +117,19 @@ class ServiceTrack:
 
         A session never decided may still turn out up. That counts in favour of an adopted service (we were blind
         since our start) and with `all` (a newcomer must not take the service down); where `any` or N sessions carried
-        a service in this run, one that was never up carried nothing, and cannot keep it alive.
+        a service in this run, one that was never up carried nothing, and cannot keep it alive. What a selector will
+        match on a device not heard yet may be any number of sessions: an adopted service waits for it.
         """
         if self.up >= self.needed:
             return Case.GOOD
+        if self.adopted and self.spec.require != "all" and self._blind:
+            return Case.UNDECIDED
         hope = self.undecided if self.adopted or self.spec.require == "all" else 0
         return Case.BAD if self.up + hope < self.needed else Case.UNDECIDED
+
+    @property
+    def _blind(self) -> bool:
+        return any(leg.track is None and leg.verdict is None for leg in self.legs)
 
     def rule(self) -> str:
         """The rule and its inputs, in words."""
@@ -135,7 +155,7 @@ class ServiceTrack:
             service=self.spec,
             announced=self.announced,
             since=self.since,
-            adopted=self.adopted,
+            adopted=self.adopted and self.announced,
             up=self.up,
             undecided=self.undecided,
             needed=self.needed,
