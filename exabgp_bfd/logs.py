@@ -7,6 +7,7 @@ both are counted and said afterwards. Nothing is ever written to stdout, where a
 
 from __future__ import annotations
 
+import atexit
 import copy
 import logging
 import os
@@ -215,6 +216,8 @@ class Logs:
         self._file = file
         self._stopped = False
         self._levels = levels
+        # However the process ends, its last lines are written, and no thread of ours runs into the interpreter's end.
+        atexit.register(self.stop)
 
     @property
     def dropped(self) -> int:
@@ -226,6 +229,7 @@ class Logs:
         if self._stopped:
             return
         self._stopped = True
+        atexit.unregister(self.stop)
         logging.getLogger().removeHandler(self._handler)
         for logger, level in self._levels.items():
             logger.setLevel(level)

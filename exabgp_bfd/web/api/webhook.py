@@ -27,10 +27,13 @@ STORED_WITHIN = 5.0
 
 _REASON = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _OURS = frozenset(
-    "route_announce route_withdraw route_confirmed route_refused override_set override_expired device_added"
-    " device_removed store_down store_up started stopped guard_held message_quarantined snmp_poll".split()
+    {
+        *("route_announce", "route_withdraw", "route_confirmed", "route_refused", "snmp_poll", "guard_held"),
+        *("override_set", "override_expired", "device_added", "device_removed", "message_quarantined"),
+        *("started", "stopped", "store_down", "store_up"),
+    }
 )
-"""Event types that only we write. A webhook may send `bfd_failure` and the like: the event's source tells them apart."""
+"""Event types that only we write. A webhook may send `bfd_failure` and the like: an event's source tells them apart."""
 
 _DEEPEST = 32
 _INT64 = 2**63

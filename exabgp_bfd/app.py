@@ -1,0 +1,710 @@
+"""Builds every part from the settings, moves each input through the engine, carries out its effects, stops in order.
+
+One Down, straight through: the poller hands a decoded answer to `handle`, the engine answers with effects, and the
+withdraws among them are written before anything is logged, counted, stored or shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import getpass
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from exabgp_bfd import __version__, logs
+from exabgp_bfd.config import DeviceSettings, LogSettings, Settings, describe
+from exabgp_bfd.core.engine import Engine
+from exabgp_bfd.core.model import (
+    Announce,
+    Answer,
+    BfdError,
+    ConfigError,
+    Event,
+    EventQuery,
+    Input,
+    Look,
+    Note,
+    Poll,
+    Record,
+    Remember,
+    Restored,
+    Secret,
+    Silence,
+    Snapshot,
+    SpeakerError,
+    Start,
+    Stop,
+    StoreError,
+    Tick,
+    Webhook,
+    Withdraw,
+)
+from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
+from exabgp_bfd.sources.snmp.client import Target, connect
+from exabgp_bfd.sources.snmp.poller import Poller
+from exabgp_bfd.speaker import dialect
+from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, take_over_stdio
+from exabgp_bfd.storage.journal import Journal
+from exabgp_bfd.storage.reader import Reader
+from exabgp_bfd.web.auth import SIGNATURE_HEADER, sign
+
+if TYPE_CHECKING:
+    from exabgp_bfd.web.server import WebServer
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+"""How often a start that failed is tried again."""
+HOUSEKEEPING_SECONDS = 1.0
+SNAPSHOT_SECONDS = 0.05
+"""How old a snapshot may be that is given to the web, so that hammering it costs the loop next to nothing."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while another, the loop's most of all, waits for it."""
+STOP_SECONDS = 0.6
+"""How long an end waits for ExaBGP to take what was written, and meanwhile for the web's last answers."""
+JOURNAL_STOP_SECONDS = 0.8
+"""How long it then waits for the journal; ExaBGP kills us 2 s after its SIGTERM."""
+
+_QUIET = frozenset({"snmp_poll", "route_confirmed"})
+_ALARMS = frozenset({"bfd_failure", "route_refused", "store_down", "guard_held", "message_quarantined"})
+_PARENT = "exabgp"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a start that succeeded has made."""
+
+    settings: Settings
+    poller: Poller
+    journal: Journal
+    engine: Engine
+
+
+class App:
+    """The API process. All but the threads of stdin, journal, log and web happens on its loop."""
+
+    def __init__(self, load: Callable[[], Settings], stdin: int, stdout: int, *, patient: bool) -> None:
+        """`patient` waits for the remedy of a bad start: under ExaBGP each exit brings its respawn limit closer."""
+        self._load = load
+        self._patient = patient
+        self._stopping = asyncio.Event()
+        self._stop_reason = ""
+        self._stopped_by_operator = False
+        self._journal: Journal | None = None
+        self._engine: Engine | None = None
+        self._poller: Poller | None = None
+        self._metrics: Metrics | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._log: logs.Logs | None = None
+        self._log_settings: LogSettings | None = None
+        self._said_last_word = False
+        self._quarantined = 0
+        self._store_was_healthy = True
+        self._snapshot: Snapshot | None = None
+        self.pipe = Pipe(
+            stdin,
+            stdout,
+            deliver=self.handle,
+            store=self._store,
+            ended=self._exabgp_ended,
+            answers=not _answers_are_off(os.environ),
+        )
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Lives until told to stop, and gives the exit status.
+
+        Raises BfdError for a bad start where nobody waits for the remedy.
+        """
+        self.loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self._signalled, number)
+        # Both from the first moment, for a bad start may wait long, and each kills a process that does not know it.
+        self.loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        self.loop.add_signal_handler(signal.SIGUSR1, self._poll_everything)
+        # The reader before all else: ExaBGP may write at once, and must never find a full pipe.
+        self.pipe.start(self.loop)
+        if self._patient:  # else whoever started us prints why it failed
+            self._open_log(LogSettings())
+        try:
+            parts = await self._patiently()
+            if parts is not None:
+                await self._live(parts)
+        finally:
+            self.pipe.close()
+            if self._log is not None:
+                self._log.stop()
+        return 0
+
+    async def _patiently(self) -> _Parts | None:
+        """Tries until it works or we are told to stop (None); says what is wrong once, and again when it changes."""
+        said = ""
+        while not self._stopping.is_set():
+            fault: Exception | None = None
+            try:
+                return self._prepare()
+            except BfdError as error:
+                if not self._patient:
+                    raise
+                more = len(getattr(error, "errors", (error,))) - 1
+                wrong = f"{error}{f', and {more} more: `exabgp-bfd check` tells all of it' if more else ''}"
+            except Exception as error:  # a fault of ours must not bring ExaBGP's respawn limit closer either
+                if not self._patient:
+                    raise
+                wrong, fault = f"{type(error).__name__}: {error}", error
+            if wrong != said:
+                said = wrong
+                logger.error("cannot start yet: %s (trying again every %g s)", said, RETRY_SECONDS, exc_info=fault)
+            await self._stops_within(RETRY_SECONDS)
+        return None
+
+    def _prepare(self) -> _Parts:
+        """One attempt, from reading the settings on, for any of them may be the remedy; what failed leaves no trace."""
+        settings = self._load()
+        self._open_log(settings.log)
+        poller = Poller([_target(device) for device in settings.targets], self._from_device)
+        journal = Journal(
+            settings.storage.path,
+            settings.site,
+            keep_events=settings.storage.keep_events,
+            keep_messages=settings.storage.keep_messages,
+            max_events=settings.storage.max_events,
+        )
+        try:
+            restored = _with_exabgp(journal.open(), journal, settings.speaker.adopt_within)
+            return _Parts(settings, poller, journal, Engine(settings.plan, restored, time.monotonic()))
+        except Exception:
+            journal.stop(0.0)
+            raise
+
+    def _open_log(self, settings: LogSettings) -> None:
+        """Begins the log, or begins it anew where its settings were corrected between two attempts."""
+        if self._log is not None and settings == self._log_settings:
+            return
+        if self._log is not None:
+            self._log.stop()
+            self._log = None
+        self._log = logs.setup(settings.level, settings.file, settings.max_bytes, settings.backups)
+        self._log_settings = settings
+
+    async def _live(self, parts: _Parts) -> None:
+        settings, journal = parts.settings, parts.journal
+        self._settings = settings
+        self._journal = journal
+        self._started = time.time_ns() // 1000
+        self.pipe.ack_timeout = settings.speaker.ack_timeout
+        journal.start()
+        self._engine = parts.engine
+        self._poller = parts.poller
+        self._metrics = Metrics(__version__, self.snapshot, _clock, self._tallies(journal))
+        description = describe(settings)
+        self.handle(Start(_introduction(settings, description)))
+        polling = asyncio.create_task(parts.poller.run(), name="poller")
+        web = asyncio.create_task(self._serve(settings), name="web")
+        keeping = asyncio.create_task(self._keep_house(), name="housekeeping")
+        for task in (polling, web, keeping):
+            task.add_done_callback(self._task_ended)
+        await self._stopping.wait()
+        await self._stop(settings, journal, (polling, web, keeping))
+
+    async def _stop(self, settings: Settings, journal: Journal, tasks: Sequence[asyncio.Task[Any]]) -> None:
+        """The last word to ExaBGP, then sources, web and journal: at once, for ExaBGP gives us two seconds for all."""
+        withdraw = self._stopped_by_operator and settings.speaker.on_exit == "withdraw"
+        self.handle(Stop(self._stop_reason, withdraw=withdraw))
+        # Nothing that is learned from here on may announce again what was just withdrawn.
+        self._said_last_word = True
+        for task in tasks:
+            task.cancel()
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        if withdraw and not await self.pipe.drained(STOP_SECONDS):
+            logger.warning("ExaBGP did not answer every withdraw within %g s", STOP_SECONDS)
+        if self._timer is not None:
+            self._timer.cancel()
+        # A request that the web still answers may be waiting for the journal, so that one does not wait for the web.
+        if not await asyncio.to_thread(journal.stop, JOURNAL_STOP_SECONDS):
+            logger.error("the journal could not take everything before the end")
+        await ended
+        if self._poller is not None:
+            await self._poller.close()
+        logger.info("stopped: %s", self._stop_reason)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _signalled(self, number: int) -> None:
+        # ExaBGP's own end says so by a message first; a signal alone is an operator's, or a restart of helpers.
+        if not self._stopping.is_set():
+            self._stopped_by_operator = True
+        self._end(signal.Signals(number).name)
+
+    def _hung_up(self) -> None:
+        logger.warning("SIGHUP: this version cannot reload its settings; nothing changes until it is restarted")
+
+    def _exabgp_ended(self, reason: str) -> None:
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        if not self._stopping.is_set():
+            self._stop_reason = reason
+            self._stopping.set()
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        """A part of ours died of a fault: the rest lives on, and the log says which."""
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("%s ended by a fault", task.get_name(), exc_info=task.exception())
+
+    def _poll_everything(self) -> None:
+        if self._poller is not None:
+            for device in self._settings.targets:
+                self._poller.look(device.name, None)
+
+    # --- inputs and effects -------------------------------------------------------------------------------------
+
+    def handle(self, event: Input) -> int | None:
+        """Moves one input through the engine, on the loop's thread; the id of the first event it led to, if any."""
+        if self._engine is None or self._journal is None:
+            return None
+        if self._said_last_word and isinstance(event, Poll | Silence | Tick | Webhook):
+            return None
+        arrived = time.monotonic()
+        effects = self._engine.handle(event, arrived)
+        first: int | None = None
+        written: list[Withdraw | Announce] = []
+        events: list[Event] = []
+        for effect in effects:
+            match effect:
+                case Withdraw() | Announce():
+                    self._say(effect)
+                    written.append(effect)
+                case Look():
+                    if self._poller is not None:
+                        self._poller.look(effect.device, effect.session)
+                case Record():
+                    events.append(effect.event)
+                    self._journal.record(effect.event, time.time_ns() // 1000)
+                    first = first or effect.event.id
+                case Remember():
+                    self._journal.remember(effect)
+        if written or events:
+            self._tell(event, written, events, time.monotonic() - arrived)
+        self._arm()
+        return first
+
+    def _say(self, command: Withdraw | Announce) -> None:
+        try:
+            self.pipe.send(command)
+        except SpeakerError as error:
+            logger.error("%s of %s not written: %s", type(command).__name__, command.route.prefix, error)
+
+    def _tell(
+        self, event: Input, written: Sequence[Withdraw | Announce], events: Sequence[Event], seconds: float
+    ) -> None:
+        """Metrics and log, after everything was written and handed to the journal."""
+        if self._metrics is not None:
+            for command in written:
+                self._metrics.count_command("withdraw" if isinstance(command, Withdraw) else "announce")
+            if written and isinstance(event, Poll):
+                self._metrics.observe_reaction(seconds)
+            if isinstance(event, Answer):
+                self._metrics.count_answer(event.outcome)
+        for recorded in events:
+            _log(recorded)
+
+    def _arm(self) -> None:
+        """One timer for the engine's next deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._engine.next_deadline() if self._engine is not None else None
+        if deadline is not None and not self._stopping.is_set():
+            self._timer = self.loop.call_at(deadline, self.handle, Tick())
+
+    def _from_device(self, event: Poll | Silence) -> None:
+        self.handle(event)
+        if self._metrics is not None:
+            self._metrics.count_poll(event.device, PollOutcome.OK if isinstance(event, Poll) else PollOutcome.TIMEOUT)
+
+    def _store(self, lines: Sequence[bytes], received: int) -> int:
+        """On the reader's thread."""
+        journal = self._journal
+        if journal is None:
+            return 0  # the pipe counts them as dropped
+        return journal.messages(lines, received)
+
+    # --- housekeeping -------------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        """Once a second: how late the loop wakes, what was quarantined, whether the journal still takes records."""
+        while True:
+            due = time.monotonic() + HOUSEKEEPING_SECONDS
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            if self._metrics is not None:
+                self._metrics.observe_loop_lag(max(0.0, time.monotonic() - due))
+            self._report_quarantine()
+            self._report_store()
+
+    def _report_quarantine(self) -> None:
+        count = self._quarantine_total()
+        if count > self._quarantined:
+            # One event a second at most, whatever a broken ExaBGP sends: the lines themselves are in the journal.
+            details = {"count": count - self._quarantined, "total": count, "last": self.pipe.last_quarantined}
+            self._quarantined = count
+            self.handle(Note("message_quarantined", details))
+
+    def _quarantine_total(self) -> int:
+        journal = self._journal
+        return max(self.pipe.counters.quarantined, journal.counters().quarantined if journal is not None else 0)
+
+    def _report_store(self) -> None:
+        journal = self._journal
+        if journal is None or journal.healthy is self._store_was_healthy:
+            return
+        self._store_was_healthy = journal.healthy
+        if journal.healthy:
+            self.handle(Note("store_up", {"store": "journal", "path": str(self._settings.storage.path)}))
+        else:
+            counters = journal.counters()
+            details = {"store": "journal", "error": counters.last_error, "queued": counters.queued_events}
+            self.handle(Note("store_down", details))
+
+    def _tallies(self, journal: Journal) -> Tallies:
+        counters = self.pipe.counters
+        return Tallies(
+            messages_read=lambda: counters.stored + counters.dropped,
+            messages_dropped=lambda: counters.dropped,
+            messages_quarantined=self._quarantine_total,
+            store_queue=lambda: journal.counters().queued_events + journal.counters().queued_messages,
+            store_dropped=lambda: journal.counters().dropped_messages + journal.counters().overflowed_events,
+            store_errors=lambda: journal.counters().write_errors,
+        )
+
+    # --- the web ------------------------------------------------------------------------------------------------
+
+    async def _serve(self, settings: Settings) -> None:
+        """Serves the API until cancelled; a port in use is waited out, for routes do not depend on it."""
+        if settings.api is None:
+            return
+        server: WebServer | None = None
+        building: asyncio.Future[WebServer] | None = None
+        reader = Reader(settings.storage.path)
+        try:
+            said = ""
+            while server is None:
+                building = asyncio.ensure_future(asyncio.to_thread(self._build_web, settings, reader))
+                try:
+                    server = await asyncio.shield(building)
+                except BfdError as error:
+                    if str(error) != said:
+                        said = str(error)
+                        logger.error("the API is not served yet: %s (trying again)", said)
+                    await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.Event().wait()
+        finally:
+            if server is None and building is not None:
+                # Its thread cannot be cancelled, and what it started nobody else would stop.
+                with contextlib.suppress(BfdError):
+                    server = await building
+            if server is not None and not await asyncio.to_thread(server.stop, STOP_SECONDS):
+                logger.error("the web server did not stop in time")
+            reader.close()
+
+    def _build_web(self, settings: Settings, reader: Reader) -> WebServer:
+        # Imported here and now: Flask takes longer to import than the first poll to come back.
+        from exabgp_bfd.web.backend import WebSettings  # noqa: PLC0415
+        from exabgp_bfd.web.server import WebServer, create_app  # noqa: PLC0415
+
+        assert settings.api is not None  # noqa: S101 - for the type checker; the caller looked
+        web = WebSettings(
+            settings.api.host,
+            settings.api.port,
+            webhook_secrets=settings.webhook.secrets,
+            webhook_effect=settings.webhook.effect,
+        )
+        server = WebServer(create_app(WebDesk(self, settings, reader), web), web)
+        server.start()
+        return server
+
+    def call(self, what: Callable[[], T], timeout: float) -> T:
+        """Runs something on the loop's thread for another thread; TimeoutError where the loop does not get to it."""
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def act() -> None:
+            if done.set_running_or_notify_cancel():
+                try:
+                    done.set_result(what())
+                except Exception as error:  # noqa: BLE001 - it belongs to the thread that asked
+                    done.set_exception(error)
+
+        try:
+            self.loop.call_soon_threadsafe(act)
+        except RuntimeError as error:
+            raise TimeoutError("we are stopping") from error
+        try:
+            return done.result(timeout)
+        except concurrent.futures.TimeoutError:
+            done.cancel()
+            raise TimeoutError(f"the main loop did not answer within {timeout:g} s") from None
+
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot, at most a moment old; the last one where the loop is too busy. Any thread."""
+        newest = self._snapshot
+        if newest is not None and time.monotonic() - newest.at < SNAPSHOT_SECONDS:
+            return newest
+        try:
+            return self.call(self._take_snapshot, 2.0)
+        except TimeoutError:
+            if newest is None:
+                raise
+            return newest
+
+    def _take_snapshot(self) -> Snapshot:
+        if self._engine is None:
+            raise TimeoutError("not started yet")
+        self._snapshot = self._engine.snapshot(time.monotonic())
+        return self._snapshot
+
+    def started(self) -> int:
+        """When we began, in microseconds since the epoch."""
+        return self._started
+
+    def render_metrics(self) -> bytes:
+        """All metrics in Prometheus' text format. Any thread."""
+        return self._metrics.render() if self._metrics is not None else b""
+
+    def count_webhook(self, outcome: str) -> None:
+        """Counts a webhook by how it was answered. Any thread."""
+        if self._metrics is not None:
+            self._metrics.count_webhook(outcome)
+
+    def accept(self, webhook: Webhook, timeout: float) -> int:
+        """Hands a webhook to the engine and waits until it is on disk; its event's id. Not on the loop's thread."""
+        deadline = time.monotonic() + timeout
+        journal = self._journal
+        number = self.call(lambda: self.handle(webhook), timeout)
+        if journal is None or number is None:
+            raise StoreError("we are starting or stopping")
+        try:
+            journal.flushed(messages=False).result(max(0.0, deadline - time.monotonic()))
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError("the journal did not take it in time") from None
+        return number
+
+    def journal_healthy(self) -> bool:
+        """Whether the journal takes records. Any thread."""
+        return self._journal is not None and self._journal.healthy
+
+
+class WebDesk:
+    """What the web room may ask of us; every method may be called on any thread and is bounded in time."""
+
+    version = __version__
+
+    def __init__(self, app: App, settings: Settings, reader: Reader) -> None:
+        self._app = app
+        self._reader = reader
+        self._devices = frozenset(device.name for device in settings.targets)
+        self.site = settings.site
+        self.snapshot = app.snapshot
+        self.started = app.started
+        self.metrics = app.render_metrics
+        self.webhook = app.accept
+        self.count_webhook = app.count_webhook
+        self.journal_healthy = app.journal_healthy
+        self.clock = _clock
+
+    def ready(self) -> list[str]:
+        """What is still missing, a sentence each."""
+        missing = [
+            f"device {device.name} was not asked yet"
+            for device in self._app.snapshot().devices
+            if device.reachable is None
+        ]
+        if not self._app.pipe.open:
+            missing.append("ExaBGP's pipe is closed")
+        return missing
+
+    def alive(self, timeout: float) -> bool:
+        """Whether the main loop answers within `timeout` seconds."""
+        try:
+            self._app.call(lambda: None, timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def events(self, query: EventQuery) -> list[dict[str, Any]]:
+        """Event documents, newest first."""
+        return [stored.document() for stored in self._reader.events(query)]
+
+    def devices(self) -> frozenset[str]:
+        """The devices there are."""
+        return self._devices
+
+
+def under_exabgp() -> bool:
+    """Whether we were started as an API process: by pipes on both sides, not at a terminal or by a script."""
+    return driven_by_pipes()
+
+
+def run_process(load: Callable[[], Settings]) -> int:
+    """The API process from start to end; the exit status. Raises BfdError for a bad start at a terminal."""
+    # ExaBGP leaves us umask 0137, under which a directory we make cannot be entered, not even by us.
+    os.umask(0o027)
+    # A web thread that computes keeps the interpreter for 5 ms each time the loop wants it: a withdraw waited for
+    # several of them (tests/bench reaction, under load: p50 17 to 20 ms, with a tenth 7 ms, for some 4 % more CPU).
+    sys.setswitchinterval(SWITCH_SECONDS)
+    patient = under_exabgp()
+    stdin, stdout = take_over_stdio()
+
+    async def live() -> int:
+        return await App(load, stdin, stdout, patient=patient).run()
+
+    return asyncio.run(live())
+
+
+def hold() -> int:
+    """Stays, reading and doing nothing, until ExaBGP ends or restarts us; the exit status."""
+
+    def never() -> Settings:
+        raise ConfigError("", "the command line of `run` is wrong; correct it in ExaBGP's configuration and reload")
+
+    return run_process(never)
+
+
+def plan_lines(settings: Settings) -> Iterator[str]:
+    """The plan in words, with the exact line ExaBGP would get for each route."""
+    yield f"site {settings.site}; API on {settings.api or 'nothing'}; journal {settings.storage.path}"
+    for device in settings.targets:
+        connect(_target(device))  # as `run` will: an engine that is not installed here is a ConfigError
+        yield f"device {device.name}: {device.host} port {device.port}, every {device.interval:g} s, {device.profile}"
+    for service in settings.plan.services:
+        followed = ", ".join(str(selector) for selector in service.selectors)
+        yield (
+            f"service {service.name}: {service.require} of [{followed}] up; down after {service.fall} bad"
+            f"{' and a confirming look' if service.confirm else ''}, up after {service.rise} good and"
+            f" {service.hold_up:g} s; admin_down={service.on_admin_down} missing={service.on_missing}"
+            f" unknown={service.on_unknown}"
+        )
+        for route in service.routes:
+            yield f"  announce: {dialect.line(Announce(0, service.name, route)).decode().rstrip()}"
+            yield f"  withdraw: {dialect.line(Withdraw(0, service.name, route)).decode().rstrip()}"
+
+
+def signature_header(secret: Secret, body: bytes) -> str:
+    """The header that signs a webhook's body."""
+    return f"{SIGNATURE_HEADER}: {sign(secret, body)}"
+
+
+def _clock() -> tuple[float, int]:
+    return time.monotonic(), time.time_ns() // 1000
+
+
+def _log(event: Event) -> None:
+    level = logging.DEBUG if event.event_type in _QUIET else logging.INFO
+    if event.event_type in _ALARMS:
+        level = logging.WARNING
+    if logger.isEnabledFor(level):
+        about = event.session or event.service or event.device or ""
+        cause = f" cause={event.cause}" if event.cause is not None else ""
+        # The configuration that `started` carries may be as long as the rest of the log.
+        shown = {name: value for name, value in event.details.items() if name != "configuration"}
+        details = json.dumps(shown, ensure_ascii=False, default=str)
+        logger.log(level, "%s %s id=%d%s %s", event.event_type, about, event.id, cause, details)
+
+
+def _target(device: DeviceSettings) -> Target:
+    return Target(
+        device.name,
+        device.host,
+        device.community,
+        port=device.port,
+        version=device.version,
+        timeout=device.timeout,
+        retries=device.retries,
+        engine=device.engine,
+        profile=device.profile,
+        oid=device.oid,
+        values=device.values,
+        interval=device.interval,
+    )
+
+
+def _introduction(settings: Settings, description: Mapping[str, Any]) -> dict[str, Any]:
+    """What the `started` event tells."""
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "user": _user(),
+        "local_address": _local_address(settings),
+        "listen": str(settings.api) if settings.api is not None else None,
+        "devices": [device.name for device in settings.targets],
+        "services": [service.name for service in settings.plan.services],
+        "configuration": dict(description),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in many containers
+        return str(os.getuid())
+
+
+def _local_address(settings: Settings) -> str:
+    """The address from which the first device is asked; this host's name where that cannot be told without waiting."""
+    for device in settings.targets:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                    # A datagram socket's connect sends nothing: it only chooses the route. Numbers only: no DNS here.
+                    address = socket.getaddrinfo(device.host, device.port, family, 0, 0, socket.AI_NUMERICHOST)[0][4]
+                    probe.connect(address)
+                    return str(probe.getsockname()[0])
+            except OSError:
+                continue
+    return socket.gethostname()
+
+
+def _answers_are_off(environ: Mapping[str, str]) -> bool:
+    """Whether ExaBGP was told to answer no command: then waiting for one would call every command unanswered."""
+    value = environ.get("exabgp_api_ack", environ.get("exabgp.api.ack", "true"))
+    return value.strip().lower() in {"false", "0", "off", "no", "disable", "disabled"}
+
+
+def _with_exabgp(restored: Restored, journal: Journal, adopt_within: float) -> Restored:
+    """Tells whether the ExaBGP that started us is the one that started our predecessor, and notes it for the next."""
+    parent = _parent()
+    before, alive = journal.meta(_PARENT), journal.meta("alive")
+    journal.put_meta(_PARENT, parent)
+    kept = before == parent
+    age = time.time() - int(alive) / 1e6 if alive is not None else float("inf")
+    return Restored(restored.last_event, restored.believed, rib_kept=kept, expired=not kept and age > adopt_within)
+
+
+def _parent() -> str:
+    """The process that started us, told apart from any other that ever had its number."""
+    number = os.getppid()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        # After the program's name in parentheses, which may hold anything, the 20th field is the start time.
+        start = Path(f"/proc/{number}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # no Linux /proc: the number alone must do
+        return str(number)
+    return f"{boot}:{number}:{start}"

@@ -1,0 +1,844 @@
+"""`exabgp-bfd run` as ExaBGP runs it, between two pipes; the test plays ExaBGP, and a simulated router answers.
+
+After every test each process is searched for what none may ever do (`Process.faults`): anything but commands on stdout,
+a secret in the log or the API, a traceback.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from lab import free_port, stays, wait_for
+from lab.process import (
+    ANNOUNCE,
+    COMMUNITY,
+    NEXT_HOP,
+    PEER,
+    PREFIX,
+    PROGRAM,
+    SHUTDOWN,
+    WEBHOOK_SECRET,
+    WITHDRAW,
+    Inside,
+    Process,
+    RouterThread,
+    clean_environment,
+    silence,
+)
+
+from exabgp_bfd import __version__, config
+from exabgp_bfd.app import RETRY_SECONDS, App
+from exabgp_bfd.core.model import Observation, Poll, Session, State, StoreError, Webhook
+from exabgp_bfd.storage import database
+from exabgp_bfd.storage.journal import Journal
+from exabgp_bfd.web.server import WebServer
+
+pytestmark = pytest.mark.live
+
+SERVICE = f"""
+[[service]]
+name = "dns"
+prefixes = ["{PREFIX}"]
+next_hop = "{NEXT_HOP}"
+sessions = ["edge1/{PEER}"]
+rise = 1
+hold_up = 0.0
+"""
+SESSION = f"edge1/{PEER}"
+WAITING = "cannot start yet"
+TWO_TRIES = 2 * RETRY_SECONDS + 0.5
+
+
+def toml(port: int, more: str = "", *, interval: float = 0.1, service: str = SERVICE) -> str:
+    return f"""
+[snmp]
+community = "{COMMUNITY}"
+interval = {interval}
+timeout = 0.3
+retries = 0
+stale_after = {max(1.0, 3 * interval)}
+[webhook]
+secrets = ["{WEBHOOK_SECRET}"]
+[[device]]
+name = "edge1"
+host = "127.0.0.1"
+port = {port}
+{service}
+{more}
+"""
+
+
+@pytest.fixture
+def router():
+    thread = RouterThread().start()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture
+def launch(tmp_path, router):
+    """Starts a process; in the end all of them are stopped, and searched for what none may do."""
+    processes: list[Process] = []
+
+    def start(*flags: str, **settings) -> Process:
+        process = Process(tmp_path, *flags, name=f"process{len(processes)}", **settings)
+        processes.append(process)
+        return process.start()
+
+    yield start
+    for process in processes:
+        if process.running:
+            process.look()
+    for process in reversed(processes):
+        process.stop()
+    assert not [fault for process in processes for fault in process.faults()]
+
+
+@pytest.fixture
+def announced(launch, router):
+    """A process whose route is announced."""
+    process = launch(toml=toml(router.port))
+    wait_for(lambda: process.lines == [ANNOUNCE], "announced")
+    return process.ready()
+
+
+def occurrences(text: str, part: str) -> int:
+    return sum(part in line for line in text.splitlines())
+
+
+def answer_of(process: Process, command: int, outcome: str) -> bool:
+    return any(
+        event["cause"] == command and event["details"]["outcome"] == outcome
+        for event in process.events(event_type="route_refused")
+    )
+
+
+# --- setting it up ------------------------------------------------------------------------------------------------
+
+
+def test_flags_alone_make_a_setup_of_one_device(launch, router, tmp_path):
+    port = free_port()
+    process = launch(
+        *("--device-name", "edge1", "--device-host", f"127.0.0.1:{router.port}", "--snmp-community", COMMUNITY),
+        *("--webhook-secret", WEBHOOK_SECRET, "--poll-interval", "0.2", "--prefix", PREFIX),
+        *("--listen", f"127.0.0.1:{port}", "--db", str(tmp_path / "own.db")),
+    )
+    process.api_port = port
+    wait_for(lambda: process.get("/sessions"), "the API")
+    (started,) = process.events(event_type="started")
+    assert started["details"] | {"configuration": None, "pid": None} == {
+        "version": __version__,
+        "pid": None,
+        "user": getpass.getuser(),
+        "local_address": "127.0.0.1",
+        "listen": f"127.0.0.1:{port}",
+        "devices": ["edge1"],
+        "services": ["edge1"],
+        "configuration": None,
+    }
+    assert started["details"]["pid"] == process.process.pid
+    assert started["source"] == "self"
+    assert started["details"]["configuration"]["devices"][0]["community"] == "***"
+    assert (tmp_path / "own.db").exists()
+    # The defaults: three good samples and ten seconds.
+    wait_for(lambda: process.lines == [f"neighbor * announce route {PREFIX} next-hop self"], "announced")
+    router.set(State.DOWN)
+    wait_for(lambda: process.lines[1:] == [WITHDRAW], "withdrawn")
+
+
+def test_variables_alone_make_a_setup_of_one_device(launch, router, tmp_path):
+    secret = tmp_path / "community"
+    secret.write_text(f"{COMMUNITY}\n")
+    port = free_port()
+    process = launch(
+        env={
+            "DEVICE_NAME": "edge9",
+            "DEVICE_HOST": f"127.0.0.1:{router.port}",
+            "SNMP_COMMUNITY": f"file:{secret}",
+            "POLL_INTERVAL": "0.2",
+            "EXABGP_BFD_LISTEN": f"127.0.0.1:{port}",
+            "EXABGP_BFD_DB": str(tmp_path / "own.db"),
+            "EXABGP_BFD_PREFIX": f"{PREFIX}, 2001:db8::53/128",
+        }
+    )
+    process.api_port = port
+    wait_for(lambda: (process.get("/sessions") or {}).get("sessions"), "a session")
+    assert process.get("/sessions")["sessions"][0]["state"] == "up"
+    routes = process.get("/services/edge9")["routes"]
+    assert [route["prefix"] for route in routes] == [PREFIX, "2001:db8::53/128"]
+    assert process.request("/webhook/failure", b"{}")[0] == 503, "without a secret the webhook is closed"
+
+
+def test_a_variable_alone_names_the_file(launch, router, tmp_path):
+    process = Process(tmp_path, toml=toml(router.port))
+    named = launch(env={"EXABGP_BFD_CONFIG": str(process.toml)})
+    wait_for(lambda: named.lines == [ANNOUNCE], "announced")
+
+
+def test_flags_beat_variables_which_beat_the_file(launch, router, tmp_path):
+    process = launch(
+        *("--poll-interval", "0.3"),
+        toml=toml(router.port, '[log]\nlevel = "error"', interval=7.0),
+        env={"POLL_INTERVAL": "0.5", "EXABGP_BFD_LOG_LEVEL": "info", "EXABGP_BFD_DB": str(tmp_path / "variable.db")},
+    )
+    process.ready()
+    told = process.events(event_type="started")[0]["details"]["configuration"]
+    assert told["devices"][0]["interval"] == 0.3
+    assert told["devices"][0]["timeout"] == 0.3  # the file's, which nothing beats
+    assert told["log"]["level"] == "info"
+    assert (tmp_path / "variable.db").exists()
+    assert not process.journal.exists()
+    assert " INFO " in process.log()
+
+
+def test_the_log_file_rotates(launch, router, tmp_path):
+    log = f'[log]\nlevel = "debug"\nfile = "{tmp_path / "exabgp-bfd.log"}"\nmax_bytes = 4096\nbackups = 2\n'
+    text = toml(router.port, log).replace("[snmp]", "[snmp]\nrecord_polls = true")
+    process = launch(toml=text)
+    old = [tmp_path / f"exabgp-bfd.log.{number}" for number in (1, 2)]
+    wait_for(lambda: all(file.exists() for file in old), "two old files")
+    rotated = old[1].read_text()
+    wait_for(lambda: old[1].read_text() != rotated, "the oldest gave way")
+    files = sorted(tmp_path.glob("exabgp-bfd.log*"))
+    assert files == [process.log_file, *old]
+    first = old[1].read_text().splitlines()[0]
+    wait_for(lambda: first in process.log(), "the same lines on stderr")
+
+
+# --- a bad start --------------------------------------------------------------------------------------------------
+
+BAD = {
+    "not TOML": ("[[device", "is not TOML"),
+    "an unknown key": (toml(1).replace("hold_up", "hold_upp"), "service[0].hold_upp: unknown key"),
+    "an unknown device": (toml(1).replace("edge1/", "edge7/"), "there is no device edge7"),
+    "a bad prefix": (toml(1).replace(PREFIX, "203.0.113.53/24"), "has host bits set"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_at_a_terminal_a_bad_file_is_one_line_and_status_2(case, tmp_path):
+    text, wrong = BAD[case]
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    # stdin is no pipe: nobody but ExaBGP gives two.
+    ended = subprocess.run(
+        [PROGRAM, "run", "--config", file],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=clean_environment(),
+        timeout=30,
+        check=False,
+    )
+    lines = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout, len(lines)) == (2, b"", 1), lines
+    assert lines[0].startswith(f"exabgp-bfd: {file}: ")
+    assert wrong in lines[0]
+
+
+def test_at_a_terminal_a_journal_that_cannot_be_written_is_one_line_and_status_1(tmp_path):
+    (tmp_path / "file").touch()
+    ended = subprocess.run(
+        [PROGRAM, "run", "--device-name", "a", "--device-host", "127.0.0.1", "--db", tmp_path / "file" / "j.db"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=clean_environment(),
+        timeout=30,
+        check=False,
+    )
+    lines = ended.stderr.decode().splitlines()
+    assert (ended.returncode, ended.stdout, len(lines)) == (1, b"", 1), lines
+    assert "the journal cannot be written" in lines[0]
+
+
+def test_under_exabgp_a_bad_file_is_said_once_and_waited_out(launch, router):
+    process = launch(toml=BAD["not TOML"][0])
+    for said, (text, wrong) in enumerate(BAD.values(), 1):
+        process.write_toml(text)
+        wait_for(lambda wrong=wrong: wrong in process.log(), f"{wrong!r} on stderr")
+        assert occurrences(process.log(), WAITING) == said
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\S+Z ERROR exabgp_bfd", line) for line in process.log().splitlines())
+    assert process.write_within(b'{ "exabgp": "5.0.0", "type": "state" }\n' * 26_000)  # 1 MB
+    stays(lambda: process.running and occurrences(process.log(), WAITING) == len(BAD), "said once", TWO_TRIES)
+    assert not process.lines
+    process.write_toml(toml(router.port))
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+    assert process.ready().metric("exabgp_bfd_messages_dropped_total") == 26_000, "each message counted once"
+
+
+def test_under_exabgp_one_line_says_how_much_is_wrong(launch):
+    process = launch(toml=toml(1).replace("hold_up", "hold_upp").replace("rise", "risse"))
+    wait_for(lambda: WAITING in process.log(), "said")
+    assert "service[0].risse: unknown key" in process.log()
+    assert "and 1 more: `exabgp-bfd check` tells all of it" in process.log()
+    assert len(process.log().splitlines()) == 1
+
+
+def test_under_exabgp_even_a_fault_of_ours_is_waited_out(tmp_path, router):
+    attempts: list[int] = []
+
+    def load() -> config.Settings:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise RuntimeError("what nobody thought of")
+        return settings(tmp_path, router.port)
+
+    inside = Inside(load)
+    assert inside.play(lambda _: wait_for(lambda: inside.lines == [ANNOUNCE], "started by itself") and None) == 0
+    assert len(attempts) == 2
+
+
+def test_under_exabgp_a_wrong_flag_holds(launch):
+    process = launch("--no-such-flag")
+    wait_for(lambda: "No such option '--no-such-flag'" in process.log(), "said")
+    assert process.write_within(b"x" * 99 + b"\n" * 10_000)
+    stays(lambda: process.running, "it stays", 1.0)
+    process.close_stdin()
+    assert process.wait() == 0
+    assert not process.lines
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "the line that ExaBGP ends", "an end of file"])
+def test_what_waits_for_its_remedy_ends_when_it_is_told_to(launch, end):
+    process = launch(toml="[[device")
+    wait_for(lambda: WAITING in process.log(), "waiting")
+    if end == "SIGTERM":
+        process.signal(signal.SIGTERM)
+    elif end == "an end of file":
+        process.close_stdin()
+    else:
+        process.write(SHUTDOWN)
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_what_waits_for_its_remedy_outlives_a_signal(launch, router, number):
+    process = launch(toml="[[device")
+    wait_for(lambda: WAITING in process.log(), "waiting")
+    process.signal(number)
+    process.write_toml(toml(router.port))
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+
+
+def test_a_log_file_that_cannot_be_written_is_waited_out(launch, router, tmp_path):
+    process = launch(toml=toml(router.port, f'[log]\nfile = "{tmp_path / "missing" / "a.log"}"'))
+    wait_for(lambda: "cannot write" in process.log(), "said")
+    # The remedy is in the file, not on the disk.
+    process.write_toml(toml(router.port, f'[log]\nfile = "{process.log_file}"'))
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+    wait_for(lambda: "route_announce" in process.log_file.read_text(), "a line in the log file")
+    assert occurrences(process.log(), WAITING) == 1
+    assert f'"sessions": {{"{SESSION}": "up"}}' in process.log_file.read_text()
+    assert '"configuration"' not in process.log_file.read_text()
+
+
+def test_a_log_begun_before_the_start_failed_follows_its_corrected_settings(launch, router, tmp_path):
+    (tmp_path / "file").touch()
+    head = (
+        f'[storage]\npath = "{tmp_path / "file" / "j.db"}"\n[log]\nlevel = "error"\nfile = "{tmp_path / "old.log"}"\n'
+    )
+    process = Process(tmp_path, toml="", name="unused")
+    process.write_toml(head + toml(router.port), head=False)
+    process = launch("--config", str(process.toml))
+    wait_for(lambda: "the journal cannot be written" in process.log(), "said")
+    assert WAITING in (tmp_path / "old.log").read_text()
+    process.write_toml(toml(router.port, f'[log]\nlevel = "info"\nfile = "{process.log_file}"'))
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+    wait_for(lambda: "route_announce" in process.log_file.read_text(), "in the new file")
+    assert "route_announce" not in (tmp_path / "old.log").read_text()
+
+
+def test_a_journal_below_a_file_is_waited_out(launch, router, tmp_path):
+    blocking = tmp_path / "folder"
+    blocking.touch()
+    process = launch("--db", str(blocking / "journal.db"), toml=toml(router.port))
+    wait_for(lambda: "the journal cannot be written" in process.log(), "said")
+    stays(lambda: process.running and occurrences(process.log(), WAITING) == 1, "said once", TWO_TRIES)
+    blocking.unlink()
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+    assert (blocking / "journal.db").exists()
+
+
+def test_a_journal_below_a_file_is_remedied_in_the_configuration(launch, router, tmp_path):
+    (tmp_path / "file").touch()
+    process = Process(tmp_path, toml="", name="unused")
+    process.write_toml(f'[storage]\npath = "{tmp_path / "file" / "j.db"}"\n' + toml(router.port), head=False)
+    process = launch("--config", str(process.toml))
+    wait_for(lambda: "the journal cannot be written" in process.log(), "said")
+    process.write_toml(toml(router.port))
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+
+
+def test_an_snmp_engine_that_is_not_installed_is_waited_out(launch, router, tmp_path):
+    # An empty package in front of the real one.
+    (tmp_path / "gufo").mkdir()
+    (tmp_path / "gufo" / "__init__.py").touch()
+    wrong = toml(router.port).replace("[snmp]", '[snmp]\nengine = "gufo"')
+    process = launch(toml=wrong, env={"PYTHONPATH": str(tmp_path)})
+    wait_for(lambda: "is not installed" in process.log(), "said")
+    stays(lambda: process.running and occurrences(process.log(), WAITING) == 1, "said once", TWO_TRIES)
+    process.write_toml(toml(router.port))
+    wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
+
+
+def test_a_journal_of_another_instance_is_waited_for(launch, router, announced):
+    second = launch("--listen", "off", toml=toml(router.port))
+    wait_for(lambda: f"in use by another exabgp-bfd (process {announced.process.pid})" in second.log(), "said")
+    stays(lambda: not second.lines and occurrences(second.log(), WAITING) == 1, "it only waits", TWO_TRIES)
+    assert announced.running
+    announced.close_stdin()
+    announced.wait()
+    wait_for(lambda: second.lines == [ANNOUNCE], "it goes on")
+
+
+def test_a_port_in_use_holds_up_the_api_and_nothing_else(launch, router):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        process = launch("--listen", f"127.0.0.1:{port}", toml=toml(router.port))
+        wait_for(lambda: f"127.0.0.1:{port} is in use" in process.log(), "said")
+        wait_for(lambda: process.lines == [ANNOUNCE], "announced without an API")
+        router.set(State.DOWN)
+        wait_for(lambda: process.lines[1:] == [WITHDRAW], "withdrawn without an API")
+        stays(lambda: occurrences(process.log(), "the API is not served yet") == 1, "said once", TWO_TRIES)
+    process.api_port = port
+    wait_for(lambda: process.get("/healthz"), "the API comes up by itself")
+    assert occurrences(process.log(), "the API listens on") == 1
+
+
+# --- routers that are not as they should be -----------------------------------------------------------------------
+
+
+def test_a_wrong_community_is_not_knowing(launch, router):
+    wrong = "an0ther-c0mmunity"
+    process = launch(toml=toml(router.port).replace(COMMUNITY, wrong))
+    process.ready()
+    wait_for(lambda: process.get("/health")["status"] == "degraded", "degraded")
+    assert process.get("/health")["devices"] == {"total": 1, "reachable": 0}
+    assert not process.get("/sessions")["sessions"]
+    (leg,) = process.get("/services/dns")["sessions"]
+    assert leg == {"session": SESSION, "state": "unknown", "counts_as": "undecided"}
+    assert process.metric('exabgp_bfd_device_reachable{device="edge1"}') == 0
+    stays(lambda: not process.lines, "nothing is said", 2.0)  # twice `stale_after`
+    assert "is the community right" in process.log()
+    process.look()
+    assert wrong not in process.log() + process._shown
+
+
+@pytest.mark.xfail(reason="the web shows why a device is silent nowhere: DeviceView.reason is only in the log")
+def test_the_api_tells_why_a_device_is_silent(launch, router):
+    process = launch(toml=toml(router.port).replace(COMMUNITY, "an0ther-c0mmunity")).ready()
+    assert "is the community right" in json.dumps(process.get("/health")) + json.dumps(process.get("/sessions"))
+
+
+def test_an_agent_that_answers_garbage_is_not_knowing(announced, router):
+    port = router.port
+    router.stop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", port))
+        agent.settimeout(0.1)
+        ending = threading.Event()
+
+        def chatter() -> None:
+            while not ending.is_set():
+                try:
+                    _, sender = agent.recvfrom(65536)
+                except TimeoutError:
+                    continue
+                for answer in (b"\x30\x82\xff\xff" + os.urandom(100), b"\x00", b"HTTP/1.1 400 Bad Request\r\n"):
+                    agent.sendto(answer, sender)
+
+        thread = threading.Thread(target=chatter)
+        thread.start()
+        try:
+            wait_for(lambda: announced.get("/sessions")["sessions"][0]["state"] == "unknown", "unknown")
+            wait_for(lambda: "are no SNMP response" in announced.log(), "the log says why")
+            stays(lambda: announced.lines == [ANNOUNCE], "the route stays", 1.0)
+        finally:
+            ending.set()
+            thread.join()
+    assert announced.get("/services/dns")["state"] == "announced"
+
+
+# --- what comes from ExaBGP ---------------------------------------------------------------------------------------
+
+
+def test_lines_that_nobody_can_read_harm_nothing(announced, router):
+    announced.write(b'{ "exabgp": "5.0.0", "type": "upd\n')
+    noted = wait_for(lambda: announced.events(event_type="message_quarantined"), "an event")
+    assert noted[0]["details"]["count"] == 1
+    assert "not JSON" in noted[0]["details"]["last"]
+    announced.write(b'{ "exabgp": \xff\xfe\x00 }\n{ "exabgp": "5.0.0", "type": 7 }\n')
+    wait_for(lambda: announced.metric("exabgp_bfd_messages_quarantined_total") == 3, "counted")
+    announced.write(b"no JSON at all\n[1, 2]\n" + os.urandom(65536) + b"\n\0\n")
+    router.set(State.DOWN)
+    wait_for(lambda: announced.lines[1:] == [WITHDRAW], "it still works")
+    wait_for(lambda: announced.get("/services/dns")["routes"][0]["accepted"], "and its answers are matched")
+
+
+def test_an_error_is_recorded_as_a_refusal(launch, router):
+    process = launch(toml=toml(router.port))
+    process.answers = lambda _: b"could not parse the route\nerror\n"
+    refused = wait_for(lambda: process.events(event_type="route_refused"), "refused")[0]
+    assert refused["details"] == {"prefix": PREFIX, "outcome": "error", "text": "could not parse the route"}
+    (announce,) = process.events(event_type="route_announce")
+    assert refused["cause"] == announce["id"]
+    assert refused["source"] == "exabgp"
+    assert process.get("/services/dns")["routes"][0]["accepted"] is False
+    assert process.metric('exabgp_bfd_exabgp_answers_total{answer="error"}') == 1
+
+
+def test_without_an_answer_the_next_ones_are_still_matched(launch, router):
+    process = launch(toml=toml(router.port, "[speaker]\nack_timeout = 0.3"))
+    process.answers = silence
+    wait_for(lambda: process.events(event_type="route_refused"), "refused")
+    (announce,) = process.events(event_type="route_announce")
+    assert answer_of(process, announce["id"], "timeout")
+    # Now the late answer to the announce, and then the one to the withdraw: a refusal.
+    process.answers = lambda _: b"done\nerror\n"
+    router.set(State.DOWN)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
+    (withdraw,) = wait_for(lambda: process.events(event_type="route_withdraw"), "recorded")
+    wait_for(lambda: answer_of(process, withdraw["id"], "error"), "the refusal of the withdraw")
+    assert len(process.events(event_type="route_refused")) == 2
+
+
+# --- webhooks -----------------------------------------------------------------------------------------------------
+
+REPORT = b'{"device": "edge1", "reason": "link_failure", "evidence": {"port": "xe-0/0/1"}}'
+
+
+def signed(body: bytes, secret: str = WEBHOOK_SECRET) -> dict[str, str]:
+    """The header as `exabgp-bfd sign` prints it."""
+    ended = subprocess.run(
+        [PROGRAM, "sign", "-"],
+        input=body,
+        capture_output=True,
+        env=clean_environment(WEBHOOK_HMAC_SECRET=secret),
+        timeout=30,
+        check=True,
+    )
+    name, _, value = ended.stdout.decode().strip().partition(": ")
+    return {name: value, "Content-Type": "application/json"}
+
+
+def test_a_signed_webhook_is_on_disk_and_the_device_asked_at_once(launch, router):
+    process = launch(toml=toml(router.port, interval=600.0))
+    wait_for(lambda: process.lines == [ANNOUNCE], "announced")
+    before = wait_for(lambda: router.requests, "asked once")
+    stays(lambda: router.requests == before, "asked no more", 0.5)
+    router.set(State.DOWN)
+    status, body = process.request("/webhook/failure", REPORT, signed(REPORT))
+    assert status == 202
+    number = json.loads(body)["id"]
+    (event,) = process.events(event_type="link_failure")
+    assert event["id"] == number
+    assert event["device"] == "edge1"
+    assert event["source"] == "webhook"
+    assert event["details"] == {"port": "xe-0/0/1"}
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "asked out of turn, and withdrawn")
+    process.signal(signal.SIGKILL)
+    process.wait()
+    with sqlite3.connect(process.journal) as journal:
+        rows = journal.execute("SELECT event_type FROM event WHERE id = ?", (number,)).fetchall()
+    journal.close()
+    assert rows == [("link_failure",)]
+
+
+def test_a_webhook_without_its_signature_changes_nothing(launch, router):
+    process = launch(toml=toml(router.port, interval=600.0)).ready()
+    right = signed(REPORT)["X-Hub-Signature-256"]
+    wrong = {
+        "missing": None,
+        "empty": "",
+        "without a scheme": right.removeprefix("sha256="),
+        "of another scheme": right.replace("sha256", "sha1"),
+        "too short": right[:-1],
+        "too long": f"{right}0",
+        "no hexadecimal": f"{right[:-1]}g",
+        "of another secret": signed(REPORT, "another")["X-Hub-Signature-256"],
+        "of another body": signed(REPORT + b" ")["X-Hub-Signature-256"],
+    }
+    before = wait_for(lambda: router.requests, "asked once")
+    for case, value in wrong.items():
+        headers = {} if value is None else {"X-Hub-Signature-256": value}
+        status, body = process.request("/webhook/failure", REPORT, headers)
+        assert status == 401, case
+        assert right not in body.decode()
+    assert router.requests == before
+    assert not process.events(event_type="link_failure")
+    assert process.metric('exabgp_bfd_webhooks_total{outcome="unsigned"}') == len(wrong)
+
+
+def test_a_webhook_does_not_wait_for_bgp_messages(tmp_path, router, monkeypatch):
+    """Events have their own way to the disk: messages that it does not take are no reason to refuse a report."""
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Journal, "_write_lines", refuse)
+    inside = Inside(lambda: settings(tmp_path, router.port))
+    numbers: list[int] = []
+
+    def report(app: App) -> None:
+        wait_for(lambda: inside.lines, "announced")
+        inside.write(b'{ "exabgp": "5.0.0", "type": "state" }\n')
+        wait_for(lambda: app._journal is not None and app._journal.counters().queued_messages, "a message waits")
+        numbers.append(app.accept(Webhook("edge1", "link_failure", {}), 5.0))
+
+    assert inside.play(report) == 0
+    assert numbers
+
+
+# --- its end ------------------------------------------------------------------------------------------------------
+
+
+def last_event(process: Process) -> tuple[str, dict]:
+    """The newest event on the disk, once the process is gone."""
+    journal = sqlite3.connect(process.journal)
+    kind, details = journal.execute("SELECT event_type, details FROM event ORDER BY id DESC LIMIT 1").fetchone()
+    journal.close()
+    return kind, json.loads(details)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_time_and_keeps_the_routes(announced, number):
+    if number is signal.SIGINT:
+        announced.signal(number)
+        assert announced.wait() == 0
+    else:
+        assert announced.end_as_exabgp_does() == 0
+    assert announced.lines == [ANNOUNCE]
+    assert last_event(announced) == ("stopped", {"reason": number.name, "withdraw": False})
+    assert f"stopped: {number.name}" in announced.log()
+
+
+def test_on_exit_withdraws_when_an_operator_asked_for_it(launch, router):
+    process = launch(toml=toml(router.port, '[speaker]\non_exit = "withdraw"'))
+    wait_for(lambda: process.lines == [ANNOUNCE], "announced")
+    assert process.end_as_exabgp_does() == 0
+    assert process.lines == [ANNOUNCE, WITHDRAW]
+    journal = sqlite3.connect(process.journal)
+    rows = journal.execute("SELECT route FROM remembered").fetchall()
+    journal.close()
+    assert rows == [(None,)]
+
+
+def test_a_second_sigterm_does_not_take_the_withdraw_away(tmp_path, router):
+    inside = Inside(lambda: settings(tmp_path, router.port, '[speaker]\non_exit = "withdraw"'))
+
+    def twice(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        # Both in one turn of the loop, as `kill` twice in a row may well arrive.
+        app.call(lambda: [app._signalled(signal.SIGTERM) for _ in range(2)], 5.0)
+        wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
+
+    assert inside.play(twice) == 0
+
+
+def test_nothing_is_announced_after_the_last_word(tmp_path, router):
+    inside = Inside(lambda: settings(tmp_path, router.port, '[speaker]\non_exit = "withdraw"', confirm=False))
+    session = Session("edge1", PEER)
+
+    def flap(app: App) -> None:
+        for state in (State.DOWN, State.UP):
+            app.handle(Poll("edge1", (Observation(session, state),)))
+
+    def end(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        inside.answers = silence  # so that it waits
+        app.call(lambda: app._signalled(signal.SIGTERM), 5.0)
+        wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
+        app.call(lambda: flap(app), 5.0)
+        with pytest.raises(StoreError):
+            app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+
+    assert inside.play(end) == 0
+    assert inside.lines == [ANNOUNCE, WITHDRAW]
+
+
+def test_a_request_that_waits_does_not_hold_up_the_end(announced):
+    """ExaBGP kills two seconds after its SIGTERM: a report that waits for a locked journal may not take them all."""
+    journal = sqlite3.connect(announced.journal, isolation_level=None)
+    headers = signed(REPORT)
+    journal.execute("BEGIN IMMEDIATE")
+    try:
+        client = threading.Thread(target=announced.request, args=("/webhook/failure", REPORT, headers))
+        client.start()
+        wait_for(lambda: announced.metric("exabgp_bfd_store_errors_total"), "the journal refuses")
+        assert announced.end_as_exabgp_does() == 0
+        client.join()
+    finally:
+        journal.execute("ROLLBACK")
+        journal.close()
+
+
+def test_the_end_of_exabgp_ends_it_without_a_withdraw(launch, router):
+    process = launch(toml=toml(router.port, '[speaker]\non_exit = "withdraw"'))
+    wait_for(lambda: process.lines == [ANNOUNCE], "announced")
+    process.write(SHUTDOWN)
+    assert process.wait() == 0
+    assert process.lines == [ANNOUNCE]
+    assert last_event(process) == ("stopped", {"reason": "ExaBGP is shutting down", "withdraw": False})
+
+
+def test_an_end_of_file_ends_it_without_a_withdraw(launch, router):
+    process = launch(toml=toml(router.port, '[speaker]\non_exit = "withdraw"'))
+    wait_for(lambda: process.lines == [ANNOUNCE], "announced")
+    process.close_stdin()
+    assert process.wait() == 0
+    assert process.lines == [ANNOUNCE]
+    assert last_event(process) == ("stopped", {"reason": "stdin was closed: ExaBGP is gone", "withdraw": False})
+
+
+def test_sighup_says_that_there_is_no_reload_yet(announced, router):
+    announced.signal(signal.SIGHUP)
+    wait_for(lambda: "cannot reload" in announced.log(), "said")
+    router.set(State.DOWN)
+    wait_for(lambda: announced.lines == [ANNOUNCE, WITHDRAW], "it lives on")
+
+
+def test_sigusr1_asks_every_device_now(launch, router):
+    process = launch(toml=toml(router.port, interval=600.0))
+    wait_for(lambda: process.lines == [ANNOUNCE], "announced")
+    router.set(State.DOWN)
+    stays(lambda: process.lines == [ANNOUNCE], "not asked before its turn", 0.5)
+    process.signal(signal.SIGUSR1)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "asked at once")
+
+
+# --- its next life ------------------------------------------------------------------------------------------------
+
+
+def test_killed_and_started_by_the_same_exabgp_it_says_nothing_until_it_knows(launch, announced, router):
+    announced.signal(signal.SIGKILL)
+    announced.wait()
+    router.silent(True)
+    second = launch(toml=toml(router.port)).ready()
+    assert second.get("/services/dns")["adopted"] is True
+    stays(lambda: not second.lines, "adopted silently", 2.0)
+    assert second.get("/services/dns")["state"] == "announced"
+    router.silent(False)
+    wait_for(lambda: not second.get("/services/dns")["adopted"], "decided")
+    # Its predecessor may have died between a command and its record, so the decision is said; ExaBGP knows it already.
+    assert second.lines == [ANNOUNCE]
+    started = second.events(event_type="started")
+    assert len(started) == 2
+    assert not second.events(event_type="route_withdraw")
+
+
+def test_started_by_another_exabgp_it_announces_again_at_once(launch, announced, router):
+    announced.signal(signal.SIGKILL)
+    announced.wait()
+    router.silent(True)
+    second = launch(toml=toml(router.port), foster=True)
+    wait_for(lambda: second.lines == [ANNOUNCE], "announced again, though nothing is known")
+    second.ready()
+    assert "ExaBGP started anew" in second.events(event_type="route_announce")[0]["details"]["rule"]
+    # Of a predecessor that is long dead nothing is taken up.
+    second.close_stdin()
+    second.wait()
+    third = launch(toml=toml(router.port, "[speaker]\nadopt_within = 0.0"), foster=True)
+    third.ready()
+    stays(lambda: not third.lines, "nothing is taken up", 1.0)
+
+
+# --- the inside ---------------------------------------------------------------------------------------------------
+
+
+def settings(folder: Path, port: int, more: str = "", *, confirm: bool = True) -> config.Settings:
+    file = folder / "inside.toml"
+    head = f'[storage]\npath = "{folder / "inside.db"}"\n[api]\nlisten = "127.0.0.1:0"\n'
+    service = SERVICE + f"confirm = {str(confirm).lower()}\n"
+    file.write_text(head + toml(port, more, service=service))
+    return config.load(file, config.Overrides(), {})
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_each_resource_has_one_owner(tmp_path, router, monkeypatch):
+    before = threads()
+    writers: set[str] = set()
+    connections: set[tuple[str, str]] = set()
+    write, connect = os.write, database.connect
+    inside = Inside(lambda: settings(tmp_path, router.port))
+
+    def writing(descriptor: int, data: bytes) -> int:
+        if data.startswith(b"neighbor "):
+            writers.add(threading.current_thread().name)
+        return write(descriptor, data)
+
+    def connecting(path: Path, mode: str, *rest: object, **more: object) -> sqlite3.Connection:
+        connections.add((mode, threading.current_thread().name))
+        return connect(path, mode, *rest, **more)
+
+    def look(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        router.set(State.DOWN)
+        wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
+        wait_for(lambda: "web" in threads(), "the web")
+        app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+        ours = {name.rstrip("0123456789_-") for name in threads() - before}
+        # `asyncio` builds the web, `(_monitor)` is the log's, the last two are this test's.
+        assert {name for name in ours if "_monitor" not in name} <= {
+            *("stdin", "journal", "web", "asyncio", "played ExaBGP", "test"),
+        }
+        assert {"stdin", "journal", "web"} <= ours
+        assert sum("_monitor" in name for name in threads() - before) == 1
+        # The main thread opens the journal, before the writer has it.
+        assert {thread for mode, thread in connections if mode != "ro"} == {"MainThread", "journal"}
+        connections.clear()
+        app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+        assert not {thread for mode, thread in connections if mode != "ro"} - {"journal"}
+
+    monkeypatch.setattr(os, "write", writing)
+    monkeypatch.setattr(database, "connect", connecting)
+    assert inside.play(look) == 0
+    assert writers == {"MainThread"}
+    assert threads() == before
+
+
+def test_a_start_and_its_end_leave_nothing_behind(tmp_path, router):
+    def live(after: str) -> tuple[set[str], set[str]]:
+        """Threads and descriptors there are after a life of the process."""
+        inside = Inside(lambda: settings(tmp_path, router.port))
+
+        def look(app: App) -> None:
+            if after == "a while":
+                wait_for(lambda: inside.lines, "announced")
+                wait_for(lambda: app.pipe.open and "web" in threads(), "the web")
+
+        assert inside.play(look) == 0
+        return threads(), {link.name for link in Path("/proc/self/fd").iterdir()}
+
+    first = live("a while")  # what libraries keep for ever
+    assert live("a while") == first
+    assert live("no time at all") == first
+    assert live("a while") == first
+
+
+def test_an_end_while_the_web_begins_leaves_no_web_behind(tmp_path, router, monkeypatch):
+    before = threads()
+    inside = Inside(lambda: settings(tmp_path, router.port))
+    begun = threading.Event()
+    start = WebServer.start
+
+    def starting(server: WebServer) -> None:
+        start(server)
+        begun.set()
+        assert inside.app is not None
+        wait_for(inside.app._stopping.is_set, "told to end")
+
+    monkeypatch.setattr(WebServer, "start", starting)
+    assert inside.play(lambda _: wait_for(begun.is_set, "listening") and None) == 0
+    assert threads() == before

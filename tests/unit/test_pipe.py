@@ -1,0 +1,875 @@
+"""The two pipes between ExaBGP and us, with real pipes, a real loop and the real thread; the test plays ExaBGP."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from fcntl import F_GETPIPE_SZ, fcntl
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from exabgp_bfd.core.model import (
+    Advertised,
+    Announce,
+    Answer,
+    Neighbor,
+    Outcome,
+    Route,
+    SpeakerError,
+    Withdraw,
+)
+from exabgp_bfd.speaker import dialect, pipe
+from exabgp_bfd.speaker.pipe import Pipe
+
+PATIENCE = 20.0
+"""Seconds until a wait is given up; never what is measured."""
+
+HEAD = '"exabgp": "5.0.0", "time": 1.0, "host" : "vm", "pid" : 1, "ppid" : 1, "counter": 1'
+NEIGHBOR = '"address": { "local": "127.0.0.1", "peer": "127.0.0.2" }, "asn": { "local": 1, "peer": 2 }'
+PEER = ip_address("127.0.0.2")
+UP = f'{{ {HEAD}, "type": "state", "neighbor": {{ {NEIGHBOR} , "state": "up" }} }}\n'.encode()
+SHUTDOWN = b'{ "exabgp": "5.0.0", "time": 1.0, "type": "notification", "notification": "shutdown" }\n'
+DONE, ERROR = b"done\n", b"error\n"
+
+
+def update(direction: str, prefix: str = "203.0.113.1/32") -> bytes:
+    message = f'{{ "update": {{ "announce": {{ "ipv4 unicast": {{ "192.0.2.1": [ {{ "nlri": "{prefix}" }} ] }} }} }} }}'
+    neighbor = f'{NEIGHBOR} , "direction": "{direction}", "message": {message}'
+    return f'{{ {HEAD}, "type": "update", "neighbor": {{ {neighbor} }} }}\n'.encode()
+
+
+def route(number: int, **attributes) -> Route:
+    return Route(ip_network(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/32"), **attributes)
+
+
+def announce(command: int, number: int | None = None, **attributes) -> Announce:
+    return Announce(command, "dns", route(command if number is None else number, **attributes))
+
+
+def withdraw(command: int, number: int | None = None) -> Withdraw:
+    return Withdraw(command, "dns", route(command if number is None else number))
+
+
+class ExaBGP:
+    """The other ends of both pipes, and everything that our side was told."""
+
+    def __init__(self, **settings) -> None:
+        self.stdin, self.their_out = os.pipe()
+        self.their_in, self.stdout = os.pipe()
+        os.set_blocking(self.their_in, False)
+        self.delivered = []
+        self.stored: list[bytes] = []
+        self.ended: list[str] = []
+        self.take = len
+        self.pipe = Pipe(
+            self.stdin,
+            self.stdout,
+            deliver=self.delivered.append,
+            store=self._store,
+            ended=self.ended.append,
+            **{"ack_timeout": PATIENCE, **settings},
+        )
+        self._rest = b""
+
+    def _store(self, lines, received) -> int:
+        assert received > 1_600_000_000_000_000, "microseconds since the epoch"
+        self.stored += lines
+        return self.take(lines)
+
+    def says(self, *lines: bytes) -> None:
+        os.write(self.their_out, b"".join(lines))
+
+    def reads(self) -> list[bytes]:
+        """The whole lines that are in the pipe now."""
+        chunks = [self._rest]
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.their_in, 1 << 20):
+                chunks.append(data)
+        *lines, self._rest = b"".join(chunks).split(b"\n")
+        return [line + b"\n" for line in lines]
+
+    async def until(self, what: Callable[[], object], why: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < deadline, f"{why}: {self.pipe.counters}, {self.delivered[-3:]}"
+            await asyncio.sleep(0.002)
+
+    async def told(self, count: int) -> list[object]:
+        """What was delivered, once it is that many."""
+        await self.until(lambda: len(self.delivered) >= count, f"{count} deliveries")
+        return self.delivered
+
+    async def reads_lines(self, count: int) -> list[bytes]:
+        lines: list[bytes] = []
+        await self.until(lambda: lines.extend(self.reads()) or len(lines) >= count, f"{count} lines")
+        return lines
+
+    def fill(self) -> int:
+        """Sends commands until the pipe takes no more and some wait; the number of the first that waits."""
+        capacity = fcntl(self.stdout, F_GETPIPE_SZ)
+        for number in range(capacity):
+            self.pipe.send(announce(number))
+            if self.pipe.counters.written <= number:
+                return number
+        raise AssertionError("the pipe never filled")
+
+
+@contextlib.contextmanager
+def closing(exabgp: ExaBGP):
+    try:
+        yield exabgp
+    finally:
+        exabgp.pipe.close()
+        for descriptor in (exabgp.their_in, exabgp.their_out):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def run(play, **settings) -> ExaBGP:
+    """Plays `play(exabgp)` in a loop of its own, with the pipe started before and closed after."""
+
+    async def main() -> ExaBGP:
+        with closing(ExaBGP(**settings)) as exabgp:
+            exabgp.pipe.start(asyncio.get_running_loop())
+            async with asyncio.timeout(60):
+                await play(exabgp)
+        return exabgp
+
+    return asyncio.run(main())
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_matched_in_order_across_events():
+    async def play(exabgp):
+        for command in (1, 2, 3):
+            exabgp.pipe.send(announce(command))
+        assert await exabgp.reads_lines(3) == [dialect.line(announce(command)) for command in (1, 2, 3)]
+        assert exabgp.pipe.waiting == 3
+        exabgp.says(UP, DONE, update("send"), ERROR, update("receive"), UP, DONE)
+        assert await exabgp.told(6) == [
+            Neighbor(PEER, "up"),
+            Answer(1, Outcome.DONE),
+            Advertised(PEER, ip_network("203.0.113.1/32"), announced=True),
+            Answer(2, Outcome.ERROR),
+            Neighbor(PEER, "up"),
+            Answer(3, Outcome.DONE),
+        ]
+        assert exabgp.pipe.waiting == 0
+        assert exabgp.pipe.counters.unmatched == 0
+        assert exabgp.pipe.counters.written == 3
+        assert await exabgp.pipe.drained(PATIENCE)
+
+    run(play)
+
+
+def test_an_error_comes_with_the_text_before_it_and_only_with_that():
+    async def play(exabgp):
+        for command in (1, 2, 3):
+            exabgp.pipe.send(announce(command))
+        exabgp.says(b"one line\n", b"error: no such route\n", UP, ERROR, DONE, b'{ "body": 1 }\n', ERROR)
+        answers = [one for one in await exabgp.told(4) if isinstance(one, Answer)]
+        assert answers == [
+            Answer(1, Outcome.ERROR, "one line error: no such route"),
+            Answer(2, Outcome.DONE),
+            Answer(3, Outcome.ERROR, '{ "body": 1 }'),
+        ]
+
+    run(play)
+
+
+def test_a_long_answer_keeps_its_end():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        exabgp.says(b"x" * 10_000 + b"\n", b"the reason\n", ERROR)
+        (answer,) = await exabgp.told(1)
+        assert len(answer.text) <= 500
+        assert answer.text.endswith("the reason")
+
+    run(play)
+
+
+def test_answers_nobody_waits_for_are_counted():
+    async def play(exabgp):
+        exabgp.says(DONE, ERROR, UP)
+        assert await exabgp.told(1) == [Neighbor(PEER, "up")]
+        assert exabgp.pipe.counters.unmatched == 2
+
+    run(play)
+
+
+def test_a_broken_event_is_no_answer():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        exabgp.says(b'{ "exabgp": "4.0.1", "type": "refresh", "afi": ""ipv4"" }\n', UP)
+        assert await exabgp.told(1) == [Neighbor(PEER, "up")]
+        assert exabgp.pipe.counters.quarantined == 1
+        assert "ipv4" in exabgp.pipe.last_quarantined
+        assert exabgp.pipe.waiting == 1
+        exabgp.says(DONE)
+        assert (await exabgp.told(2))[1] == Answer(1, Outcome.DONE)
+
+    run(play)
+
+
+def test_without_an_answer_a_command_times_out():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(7))
+        (answer,) = await exabgp.told(1)
+        assert (answer.command, answer.outcome) == (7, Outcome.TIMEOUT)
+        assert "0.05 s" in answer.text
+        assert exabgp.pipe.waiting == 0
+        assert exabgp.pipe.counters.expired == 1
+
+    run(play, ack_timeout=0.05)
+
+
+def test_a_late_answer_is_not_the_next_commands_while_another_is_under_way():
+    async def play(exabgp):
+        exabgp.pipe.ack_timeout = 0.05
+        exabgp.pipe.send(announce(1))
+        exabgp.pipe.ack_timeout = PATIENCE
+        exabgp.pipe.send(announce(2))
+        assert (await exabgp.told(1))[0].outcome is Outcome.TIMEOUT
+        exabgp.says(ERROR, DONE)
+        await exabgp.told(2)
+        assert exabgp.delivered[1:] == [Answer(2, Outcome.DONE)]
+        assert exabgp.pipe.counters.unmatched == 0
+
+    run(play)
+
+
+def test_a_late_answer_is_not_that_of_a_command_sent_after_all_others_timed_out():
+    """ExaBGP stalls for longer than the deadline (a reload, another process that does not read), then answers all."""
+
+    async def play(exabgp):
+        exabgp.pipe.ack_timeout = 0.05
+        exabgp.pipe.send(announce(1))
+        exabgp.pipe.send(announce(2))
+        await exabgp.told(2)
+        exabgp.pipe.ack_timeout = PATIENCE
+        exabgp.pipe.send(withdraw(3))
+        exabgp.says(ERROR, ERROR, DONE)
+        await exabgp.told(3)
+        assert exabgp.delivered[2:] == [Answer(3, Outcome.DONE)]
+        assert exabgp.pipe.counters.unmatched == 0
+
+    run(play)
+
+
+def test_an_answer_that_never_comes_is_given_up_in_the_end(monkeypatch):
+    monkeypatch.setattr(pipe, "LATE_ANSWER", 0.0)
+
+    async def play(exabgp):
+        exabgp.pipe.ack_timeout = 0.05
+        exabgp.pipe.send(announce(1))
+        await exabgp.told(1)
+        exabgp.pipe.ack_timeout = PATIENCE
+        exabgp.pipe.send(announce(2))
+        exabgp.says(DONE)
+        assert (await exabgp.told(2))[1] == Answer(2, Outcome.DONE)
+
+    run(play)
+
+
+def test_commands_without_any_answer_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(pipe, "LATE_ANSWER", 0.0)
+
+    async def play(exabgp):
+        for command in range(50):
+            exabgp.pipe.send(announce(command))
+            await exabgp.told(command + 1)
+        assert [answer.outcome for answer in exabgp.delivered] == [Outcome.TIMEOUT] * 50
+        assert len(exabgp.pipe._pending) <= 1
+
+    run(play, ack_timeout=0.002)
+
+
+def test_where_exabgp_was_told_not_to_answer_no_answer_is_missed():
+    async def play(exabgp):
+        for command in range(10):
+            exabgp.pipe.send(announce(command))
+        assert len(await exabgp.reads_lines(10)) == 10
+        assert exabgp.pipe.waiting == 0
+        assert await exabgp.pipe.drained(PATIENCE)
+        exabgp.says(UP)
+        assert await exabgp.told(1) == [Neighbor(PEER, "up")]
+        await asyncio.sleep(0.05)
+        assert exabgp.delivered == [Neighbor(PEER, "up")]
+
+    run(play, answers=False, ack_timeout=0.01)
+
+
+def test_drained_is_false_where_an_answer_is_missing():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        assert await exabgp.pipe.drained(0.05) is False
+        assert exabgp.pipe.waiting == 1
+        exabgp.says(DONE)
+        assert await exabgp.pipe.drained(PATIENCE) is True
+
+    run(play)
+
+
+def test_drained_is_false_where_an_answer_did_not_come_in_time():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        assert await exabgp.pipe.drained(PATIENCE) is False
+        assert exabgp.delivered[0].outcome is Outcome.TIMEOUT
+
+    run(play, ack_timeout=0.05)
+
+
+def test_a_receiver_that_fails_keeps_nothing_back():
+    """What one line made fail must not keep the next ones waiting until ExaBGP says something again."""
+
+    async def play(exabgp):
+        def deliver(seen):
+            if seen == Answer(1, Outcome.DONE):
+                raise ValueError("the first one fails")
+            exabgp.delivered.append(seen)
+
+        exabgp.pipe._deliver = deliver
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: exabgp.ended.append(str(context)))
+        exabgp.pipe.send(announce(1))
+        exabgp.pipe.send(announce(2))
+        exabgp.says(DONE, DONE)
+        assert await exabgp.told(1) == [Answer(2, Outcome.DONE)]
+        assert "the first one fails" in exabgp.ended[0]
+
+    run(play)
+
+
+# --- a pipe that nobody reads ---------------------------------------------------------------------------------------
+
+
+def test_a_full_pipe_does_not_hold_up_and_nothing_is_lost():
+    async def play(exabgp):
+        waits = exabgp.fill()
+        # The loop is here again, though nobody read: what follows waits in our queue.
+        for number in range(waits + 1, waits + 200):
+            exabgp.pipe.send(announce(number))
+        for number in range(waits + 200, waits + 300):
+            exabgp.pipe.send(withdraw(number))
+        assert exabgp.pipe.counters.written == waits
+        lines = await exabgp.reads_lines(waits + 300)
+        assert lines[:waits] == [dialect.line(announce(number)) for number in range(waits)]
+        withdraws = [dialect.line(withdraw(number)) for number in range(waits + 200, waits + 300)]
+        announces = [dialect.line(announce(number)) for number in range(waits, waits + 200)]
+        assert lines[waits:] == withdraws + announces
+        assert exabgp.pipe.waiting == exabgp.pipe.counters.written == waits + 300
+        exabgp.says(DONE * (waits + 300))
+        answers = await exabgp.told(waits + 300)
+        # In the order in which they were written, not that in which they were sent.
+        written = [*range(waits), *range(waits + 200, waits + 300), *range(waits, waits + 200)]
+        assert [answer.command for answer in answers] == written
+        # And what comes now goes straight out again.
+        exabgp.pipe.send(withdraw(5))
+        assert exabgp.reads() == [dialect.line(withdraw(5))]
+
+    run(play)
+
+
+def test_a_newer_command_for_a_prefix_overtakes_the_older():
+    async def play(exabgp):
+        waits = exabgp.fill()
+        first = 1_000_000
+        exabgp.pipe.send(announce(first, 70_000))
+        exabgp.pipe.send(withdraw(first + 1, 70_000))  # overtakes the announce
+        exabgp.pipe.send(withdraw(first + 2, 70_001))
+        exabgp.pipe.send(announce(first + 3, 70_001))  # overtakes the withdraw
+        exabgp.pipe.send(announce(first + 4, 70_002, med=1))
+        exabgp.pipe.send(announce(first + 5, 70_002, med=2))  # overtakes the other attributes
+        overtaken = await exabgp.told(3)
+        assert [(answer.command, answer.outcome) for answer in overtaken] == [
+            (first, Outcome.TIMEOUT),
+            (first + 2, Outcome.TIMEOUT),
+            (first + 4, Outcome.TIMEOUT),
+        ]
+        assert all("overtaken" in answer.text for answer in overtaken)
+        lines = await exabgp.reads_lines(waits + 4)
+        assert lines[waits:] == [
+            dialect.line(withdraw(0, 70_000)),
+            dialect.line(announce(waits)),
+            dialect.line(announce(0, 70_001)),
+            dialect.line(announce(0, 70_002, med=2)),
+        ]
+        # Those that were overtaken were never written, so no answer is theirs.
+        exabgp.says(DONE * waits, DONE, DONE, ERROR, DONE)
+        await exabgp.told(3 + waits + 4)
+        assert exabgp.delivered[-4:] == [
+            Answer(first + 1, Outcome.DONE),
+            Answer(waits, Outcome.DONE),
+            Answer(first + 3, Outcome.ERROR),
+            Answer(first + 5, Outcome.DONE),
+        ]
+        assert exabgp.pipe.counters.unmatched == 0
+
+    run(play)
+
+
+def test_lines_stay_whole_where_only_a_part_was_written():
+    async def play(exabgp):
+        # Above PIPE_BUF a write may be cut anywhere, also with other commands behind it.
+        long = [announce(number, communities=("65000:1",) * 2_200) for number in range(12)]
+        for command in long:
+            exabgp.pipe.send(command)
+        exabgp.pipe.send(withdraw(100))
+        assert exabgp.pipe._rest, "no line was cut: the test proves nothing"
+        whole, parts = b"", 0
+
+        def read_a_little() -> bool:
+            nonlocal whole, parts
+            with contextlib.suppress(BlockingIOError):
+                whole += os.read(exabgp.their_in, 3_333)
+                parts += 1
+            return whole.count(b"\n") == 13
+
+        await exabgp.until(read_a_little, "13 lines")
+        lines = whole.splitlines(keepends=True)
+        assert parts > 13
+        assert sorted(lines) == sorted([*(dialect.line(command) for command in long), dialect.line(withdraw(100))])
+        written = [line for line in lines if b"announce" in line]
+        assert written == [dialect.line(command) for command in long]
+        # The withdraw waited for the begun line alone.
+        assert lines.index(dialect.line(withdraw(100))) <= 65_536 // len(lines[0]) + 1
+        assert exabgp.pipe.counters.written == 13
+
+    run(play)
+
+
+def test_a_command_that_is_refused_changes_nothing():
+    async def play(exabgp):
+        with pytest.raises(SpeakerError):
+            exabgp.pipe.send(announce(1, communities=("65000:1[json]",)))
+        assert exabgp.reads() == []
+        assert exabgp.pipe.waiting == exabgp.pipe.counters.written == 0
+        assert exabgp.pipe.open
+
+    run(play)
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_stdout_ends_once():
+    async def play(exabgp):
+        os.close(exabgp.their_in)
+        for command in (1, 2):
+            with pytest.raises(SpeakerError, match="closed"):
+                exabgp.pipe.send(announce(command))
+        assert len(exabgp.ended) == 1
+        assert not exabgp.pipe.open
+        # What ExaBGP still says is read all the same: it would freeze on a pipe that fills up.
+        await asyncio.to_thread(exabgp.says, *[update("receive")] * 1_000)
+        await exabgp.until(lambda: exabgp.pipe.counters.read == 1_000, "draining")
+        os.close(exabgp.their_out)
+        await asyncio.to_thread(exabgp.pipe._thread.join, PATIENCE)
+        await asyncio.sleep(0)
+        assert len(exabgp.ended) == 1
+
+    run(play)
+
+
+def test_a_stdout_closed_while_commands_wait_ends_once():
+    async def play(exabgp):
+        waits = exabgp.fill()
+        os.close(exabgp.their_in)
+        await exabgp.until(lambda: exabgp.ended, "the end")
+        with pytest.raises(SpeakerError):
+            exabgp.pipe.send(withdraw(waits + 1))
+        assert len(exabgp.ended) == 1
+        assert await exabgp.pipe.drained(PATIENCE) is False
+
+    run(play)
+
+
+def test_a_closed_stdin_ends_once_and_after_what_came_before():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        exabgp.says(DONE, UP)
+        os.close(exabgp.their_out)
+        await exabgp.until(lambda: exabgp.ended, "the end")
+        assert exabgp.delivered == [Answer(1, Outcome.DONE), Neighbor(PEER, "up")]
+        with pytest.raises(SpeakerError):
+            exabgp.pipe.send(announce(2))
+        os.close(exabgp.their_in)
+        assert len(exabgp.ended) == 1
+        assert not exabgp.pipe.open
+
+    run(play)
+
+
+def test_a_shutdown_message_ends_once():
+    async def play(exabgp):
+        exabgp.says(SHUTDOWN, SHUTDOWN)
+        os.close(exabgp.their_out)
+        await exabgp.until(lambda: exabgp.ended, "the end")
+        await asyncio.to_thread(exabgp.pipe._thread.join, PATIENCE)
+        await asyncio.sleep(0)
+        with pytest.raises(SpeakerError):
+            exabgp.pipe.send(withdraw(1))
+        assert exabgp.ended == ["ExaBGP is shutting down"]
+        assert exabgp.reads() == []
+        assert SHUTDOWN.rstrip() in exabgp.stored
+
+    run(play)
+
+
+def test_an_empty_stdin_that_is_no_pipe_is_not_exabgps_end(tmp_path):
+    """At a terminal, under a service manager: nobody is there to go away."""
+
+    async def main():
+        empty = os.open("/dev/null", os.O_RDONLY)
+        out = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
+        ended: list[str] = []
+        one = Pipe(empty, out, deliver=ended.append, store=lambda *_: 0, ended=ended.append, answers=False)
+        try:
+            one.start(asyncio.get_running_loop())
+            await asyncio.to_thread(one._thread.join, PATIENCE)
+            await asyncio.sleep(0)
+            one.send(withdraw(1))
+            assert one.open
+            assert ended == []
+        finally:
+            one.close()
+        assert (tmp_path / "out").read_bytes() == dialect.line(withdraw(1))
+
+    asyncio.run(main())
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone, as they are
+
+
+def test_close_leaves_no_descriptor_and_no_thread():
+    async def once() -> None:
+        exabgp = ExaBGP()
+        with closing(exabgp):
+            exabgp.pipe.start(asyncio.get_running_loop())
+            exabgp.pipe.send(announce(1))
+            exabgp.says(DONE)
+            await exabgp.told(1)
+            thread = exabgp.pipe._thread
+            exabgp.pipe.close()
+            assert not thread.is_alive()
+            assert not any(one is thread for one in threading.enumerate())
+
+    async def main() -> None:
+        before = descriptors()
+        for _ in range(20):
+            await once()
+        assert descriptors() == before
+
+    asyncio.run(main())
+
+
+def test_close_while_commands_wait_leaves_nothing_either():
+    async def main() -> None:
+        before = descriptors()
+        with closing(ExaBGP()) as exabgp:
+            exabgp.pipe.start(asyncio.get_running_loop())
+            exabgp.fill()
+        assert descriptors() == before
+        assert not exabgp.pipe._thread.is_alive()
+        assert not exabgp.ended
+        with pytest.raises(SpeakerError):
+            exabgp.pipe.send(announce(1))
+
+    asyncio.run(main())
+
+
+def test_a_second_close_closes_nobody_elses_descriptors():
+    async def main() -> None:
+        with closing(ExaBGP()) as exabgp:
+            exabgp.pipe.start(asyncio.get_running_loop())
+            exabgp.pipe.close()
+            others = [os.pipe() for _ in range(4)]  # they get the numbers that are free now
+            exabgp.pipe.close()
+            for ends in others:
+                for descriptor in ends:
+                    os.fstat(descriptor)
+                    os.close(descriptor)
+
+    asyncio.run(main())
+
+
+def test_close_without_start_and_after_the_loop():
+    before = descriptors()
+    with closing(ExaBGP()):
+        pass
+    exabgp = ExaBGP()
+
+    async def main() -> None:
+        exabgp.pipe.start(asyncio.get_running_loop())
+
+    with closing(exabgp):
+        asyncio.run(main())
+        exabgp.says(UP)  # the loop is closed: nobody takes it, nobody is hurt
+    assert descriptors() == before
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_stdin_is_drained_while_the_loop_is_blocked():
+    batch = b"".join(update("receive", f"10.0.0.{number}/32") for number in range(250))
+    batches = 10_000_000 // len(batch) + 1
+    wrote = threading.Event()
+
+    async def play(exabgp):
+        def write() -> None:
+            view = memoryview(batch * batches)
+            while view:
+                view = view[os.write(exabgp.their_out, view) :]
+            wrote.set()
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        # This holds the loop's thread: no callback can run until the other side has written everything.
+        deadline = time.monotonic() + PATIENCE
+        while not wrote.is_set() and time.monotonic() < deadline:
+            time.sleep(0.01)  # noqa: ASYNC251 - to block the loop is the point
+        assert wrote.is_set(), "ExaBGP would be frozen"
+        writer.join(PATIENCE)
+        await exabgp.until(lambda: exabgp.pipe.counters.read == batches * 250, "all lines")
+        assert exabgp.pipe.counters.stored == len(exabgp.stored) == batches * 250
+        assert exabgp.stored[-1] == update("receive", "10.0.0.249/32").rstrip()
+
+    run(play)
+
+
+def test_received_updates_go_to_the_store_alone():
+    async def play(exabgp):
+        handled = []
+        take = exabgp.pipe._take
+        exabgp.pipe._take = lambda line: (handled.append(line), take(line))
+        received = [update("receive", f"10.0.0.{number}/32") for number in range(100)]
+        exabgp.says(*received, update("send"), UP, DONE)
+        await exabgp.told(2)
+        await exabgp.until(lambda: exabgp.pipe.counters.unmatched == 1, "the answer")
+        assert [line + b"\n" for line in handled] == [update("send"), UP, DONE]
+        # Every event is kept, no answer is.
+        assert [line + b"\n" for line in exabgp.stored] == [*received, update("send"), UP]
+        assert exabgp.pipe.counters.read == 103
+        assert exabgp.pipe.counters.stored == 102
+
+    run(play)
+
+
+def test_what_the_store_does_not_take_is_counted():
+    async def play(exabgp):
+        exabgp.take = lambda _: 0
+        exabgp.says(update("receive"), UP)
+        await exabgp.told(1)
+        assert exabgp.pipe.counters.stored == 0
+        assert exabgp.pipe.counters.dropped == 2
+
+    run(play)
+
+
+def test_a_store_that_fails_does_not_stop_the_reading(caplog):
+    """A reader that dies would freeze ExaBGP, and with it its BGP sessions."""
+
+    async def play(exabgp):
+        def broken(_):
+            raise OSError("disk full")
+
+        exabgp.take = broken
+        exabgp.pipe.send(announce(1))
+        exabgp.says(UP, DONE)
+        assert await exabgp.told(2) == [Neighbor(PEER, "up"), Answer(1, Outcome.DONE)]
+        assert exabgp.pipe.counters.dropped == 1
+        exabgp.take = len
+        exabgp.says(UP)
+        await exabgp.told(3)
+        assert exabgp.pipe.counters.stored == 1
+
+    run(play)
+    assert "disk full" in caplog.text
+
+
+def test_beyond_the_bound_events_are_dropped_and_answers_never(monkeypatch):
+    monkeypatch.setattr(pipe, "CONTROL_LINES", 10)
+
+    async def play(exabgp):
+        for command in range(50):
+            exabgp.pipe.send(announce(command))
+        # The loop does not run while this waits, so that nothing is taken from the queue.
+        exabgp.says(UP * 30, (b"a body\n" + DONE) * 50, UP)
+        deadline = time.monotonic() + PATIENCE
+        while exabgp.pipe.counters.read < 131 and time.monotonic() < deadline:
+            time.sleep(0.005)  # noqa: ASYNC251 - to block the loop is the point
+        await exabgp.told(60)
+        await asyncio.sleep(0.01)
+        answers = [one for one in exabgp.delivered if isinstance(one, Answer)]
+        assert answers == [Answer(command, Outcome.DONE) for command in range(50)]
+        assert len(exabgp.delivered) - len(answers) == 10
+        assert exabgp.pipe.counters.dropped == 21 + 50
+        # They are stored all the same.
+        assert exabgp.pipe.counters.stored == 31
+
+    run(play)
+
+
+def test_a_flood_of_events_lets_the_loop_do_other_work(monkeypatch):
+    monkeypatch.setattr(pipe, "CONTROL_SLICE", 10)
+
+    async def play(exabgp):
+        turns = []
+        deliver = exabgp.delivered.append
+
+        def other_work() -> None:
+            turns.append(len(exabgp.delivered))
+            if len(exabgp.delivered) < 200:
+                asyncio.get_running_loop().call_soon(other_work)
+
+        exabgp.pipe._deliver = deliver
+        exabgp.says(UP * 200)
+        deadline = time.monotonic() + PATIENCE
+        while exabgp.pipe.counters.read < 200 and time.monotonic() < deadline:
+            time.sleep(0.005)  # noqa: ASYNC251 - so that all of them wait at once
+        other_work()
+        await exabgp.told(200)
+        assert max(after - before for before, after in itertools.pairwise(turns)) <= 20
+
+    run(play)
+
+
+def test_lines_that_come_in_pieces():
+    async def play(exabgp):
+        for octet in UP + DONE + b"\n\n" + UP[:-1]:
+            exabgp.says(bytes([octet]))
+            if octet == ord("}"):
+                await asyncio.sleep(0)
+        await exabgp.told(1)
+        await exabgp.until(lambda: exabgp.pipe.counters.unmatched == 1, "the answer")
+        assert len(exabgp.delivered) == 1
+        exabgp.says(b"\n")
+        assert await exabgp.told(2) == [Neighbor(PEER, "up")] * 2
+        assert exabgp.pipe.counters.read == 3  # empty lines are nothing
+
+    run(play)
+
+
+def test_a_line_without_end_is_dropped_and_the_next_is_read(monkeypatch):
+    monkeypatch.setattr(pipe, "LONGEST_LINE", 1_000)
+
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        exabgp.says(UP, b"done" + b"x" * 1_500)
+        await exabgp.until(lambda: exabgp.pipe.counters.dropped == 1, "the drop")
+        # It goes on for longer than the bound, and ends in what would be an answer: none of it counts.
+        for _ in range(3):
+            exabgp.says(b"y" * 1_500)
+            await asyncio.sleep(0.02)
+        exabgp.says(b"done\n", ERROR, UP)
+        assert await exabgp.told(3) == [Neighbor(PEER, "up"), Answer(1, Outcome.ERROR), Neighbor(PEER, "up")]
+        assert exabgp.pipe.counters.dropped == 1
+        assert exabgp.pipe.counters.read == 3
+
+    run(play)
+
+
+def test_bytes_that_nobody_can_read():
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        exabgp.says(b"\xff\xfe\x00\n", b'{ "answer": "\\ud800" }\n', b"{" * 50_000 + b"\n", DONE, UP)
+        answer, neighbor = await exabgp.told(2)
+        assert (answer.command, answer.outcome) == (1, Outcome.DONE)
+        answer.text.encode("utf-8")
+        assert neighbor == Neighbor(PEER, "up")
+
+    run(play)
+
+
+# --- standard input and output of a process -------------------------------------------------------------------------
+
+CHILD = """
+import os, subprocess, sys
+from exabgp_bfd.speaker.pipe import driven_by_pipes, take_over_stdio
+
+print(driven_by_pipes(), file=sys.stderr)
+stdin, stdout = take_over_stdio()
+print("a stray print")
+sys.stdout.flush()
+os.write(1, b"a stray write\\n")
+subprocess.run([sys.executable, "-c", "print('a stray child')"], check=True)
+print("read", repr(sys.stdin.read()), file=sys.stderr)
+print("inherited", os.get_inheritable(stdin), os.get_inheritable(stdout), file=sys.stderr)
+os.write(stdout, b"command\\n")
+print("told", os.read(stdin, 100), file=sys.stderr)
+"""
+
+
+def child(program: str, **streams) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], stderr=subprocess.PIPE, timeout=60, check=False, **streams
+    )
+
+
+def test_a_process_keeps_its_pipes_to_itself():
+    finished = child(CHILD, input=b"done\n", stdout=subprocess.PIPE)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == b"command\n"
+    told = finished.stderr.decode().splitlines()
+    assert told == [
+        "True",
+        "a stray print",
+        "a stray write",
+        "a stray child",
+        "read ''",
+        "inherited False False",
+        "told b'done\\n'",
+    ]
+
+
+DRIVEN = "import sys; from exabgp_bfd.speaker.pipe import driven_by_pipes; sys.exit(10 + driven_by_pipes())"
+
+
+def test_driven_by_pipes_only_where_both_are_pipes(tmp_path):
+    with (tmp_path / "in").open("w+b") as file:
+        assert child(DRIVEN, stdin=subprocess.PIPE, stdout=subprocess.PIPE).returncode == 11
+        assert child(DRIVEN, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).returncode == 10
+        assert child(DRIVEN, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL).returncode == 10
+        assert child(DRIVEN, stdin=file, stdout=subprocess.PIPE).returncode == 10
+        ours, theirs = os.openpty()
+        try:
+            assert child(DRIVEN, stdin=theirs, stdout=theirs).returncode == 10
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+
+def test_a_stdout_that_is_no_pipe_keeps_its_mode():
+    """On a terminal O_NONBLOCK would reach every other program that writes there."""
+
+    async def main() -> None:
+        ours, theirs = os.openpty()
+        stdin, their_out = os.pipe()
+        one = Pipe(stdin, theirs, deliver=print, store=lambda *_: 0, ended=print)
+        try:
+            one.start(asyncio.get_running_loop())
+            assert os.get_blocking(theirs)
+        finally:
+            one.close()
+            os.close(ours)
+            os.close(their_out)
+
+    asyncio.run(main())
+
+
+def test_the_lines_used_here_are_what_exabgp_writes():
+    """Guards the tests above: each must be a whole JSON object on a line of its own."""
+    for line in (UP, SHUTDOWN, update("send"), update("receive")):
+        assert json.loads(line)["exabgp"] == "5.0.0"
+        assert line.index(b"\n") == len(line) - 1
