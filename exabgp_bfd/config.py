@@ -490,6 +490,13 @@ def _read_oid(value: object) -> str:
     return ".".join(str(int(part)) for part in parts)
 
 
+def _read_dialect(value: object) -> object:
+    dialect = _digit(value)
+    if dialect == "6":
+        raise ValueError('the API of ExaBGP 6 is not supported in this version yet: use "auto", "4" or "5"')
+    return dialect
+
+
 def _read_version(value: object) -> SnmpVersion:
     match _digit(value):
         case "1":
@@ -550,7 +557,7 @@ class _Site(_Table):
 
 
 class _Speaker(_Table):
-    dialect: Annotated[DialectName, BeforeValidator(_digit)] = "auto"
+    dialect: Annotated[DialectName, BeforeValidator(_read_dialect)] = "auto"
     ack_timeout: Annotated[float, Field(ge=0.1, le=300)] = 5.0
     on_exit: OnExit = "keep"
     adopt_within: Annotated[float, PlainValidator(_read_duration)] = 3600.0

@@ -58,10 +58,26 @@ from exabgp_bfd.core.session import Leg, Step, Track, transition
 SESSIONS_IN_AN_EVENT = 20
 
 
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 300.0
+"""Seconds until a command that ExaBGP refused, or did not answer, is said again; doubled up to the longest."""
+
+
 class _Timer(Enum):
     STALE = auto()
     CONFIRM = auto()
     HOLD = auto()
+    EMPTY = auto()
+    RETRY = auto()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Retry:
+    """A command that was not taken, to be said again unless another has followed it."""
+
+    service: ServiceTrack
+    route: RouteTrack
+    command: int
 
 
 @dataclass(slots=True, eq=False)
@@ -75,11 +91,16 @@ class _DeviceTrack:
     heard: float | None = None
     reachable: bool | None = None
     reason: str = ""
+    empty_since: float | None = None
+    """Since when it answers that it has no session at all, though it had some."""
     look_causes: dict[str | None, int | None] = field(default_factory=dict)
     """Why each look under way was asked for, by session (None: the whole device)."""
 
     def view(self) -> DeviceView:
         return DeviceView(self.spec.name, self.heard, self.reachable, self.reason, len(self.tracks))
+
+
+_Timed = Track | Leg | _DeviceTrack | _Retry
 
 
 class Engine:
@@ -95,7 +116,7 @@ class Engine:
         self._routes: dict[Prefix, tuple[ServiceTrack, RouteTrack]] = {
             route.route.prefix: (service, route) for service in self._services.values() for route in service.routes
         }
-        self._timers: list[tuple[float, int, _Timer, Track | Leg | _DeviceTrack]] = []
+        self._timers: list[tuple[float, int, _Timer, _Timed]] = []
         self._timer_count = 0
         self._commands: dict[int, tuple[ServiceTrack, RouteTrack]] = {}
         self._neighbors: dict[str, str] = {}
@@ -105,6 +126,7 @@ class Engine:
         self._dirty_sessions: dict[str, Track] = {}
         self._dirty_services: dict[str, ServiceTrack] = dict(self._services)
         self._due: dict[str, tuple[ServiceTrack, dict[bool, int | None]]] = {}
+        self._retries: list[_Retry] = []
         self._withdraws: list[Effect] = []
         self._announces: list[Effect] = []
         self._looks: dict[tuple[str, str | None], Look] = {}
@@ -123,6 +145,10 @@ class Engine:
         for service, causes in self._due.values():
             self._decide(service, causes, now)
         self._due.clear()
+        # After the decisions, which may have overtaken what was to be repeated.
+        for retry in self._retries:
+            self._say_again(retry, now)
+        self._retries.clear()
         effects = [*self._withdraws, *self._announces, *self._looks.values(), *self._records]
         self._withdraws.clear()
         self._announces.clear()
@@ -226,6 +252,8 @@ class Engine:
         if device is None:  # it left the inventory while its answer was under way
             return
         device.heard, device.reachable, device.reason = now, True, ""
+        if self._doubted(device, poll, now):
+            return
         counts = poll.source is not Source.SNMP_LOOK
         for observation in poll.observations:
             cause = _cause(device, poll, observation.session.id)
@@ -238,8 +266,30 @@ class Engine:
             if poll.complete:
                 device.look_causes.clear()
 
+    def _doubted(self, device: _DeviceTrack, poll: Poll, now: float) -> bool:
+        """Whether a device's word that all its sessions vanished at once is not yet believed.
+
+        So does an agent speak whose BFD daemon restarts: it answers, and has no rows. It is taken for silence until it
+        has said so for `stale_after`.
+        """
+        if poll.told or any(seen.state is not State.MISSING for seen in poll.observations):
+            device.empty_since = None
+            return False
+        there = sum(track.state is not State.MISSING for track in device.tracks.values())
+        if not poll.complete or not (there or not device.tracks):
+            return False
+        if device.empty_since is None:
+            device.empty_since = now
+            self._set_timer(now + device.spec.stale_after, _Timer.EMPTY, device)
+            if there or any(leg.service.adopted for leg in device.unmatched.values()):
+                reason = "it answers that it has no BFD session at all, and is not believed yet"
+                details = {"reason": reason, "sessions": there, "seconds": device.spec.stale_after}
+                self._event("guard_held", device=device.spec.name, source=Source.ENGINE, details=details)
+        device.reason = "its BFD table is empty"
+        return now < device.empty_since + device.spec.stale_after
+
     def _absent(self, device: _DeviceTrack, poll: Poll, now: float, *, counts: bool) -> None:
-        seen = {observation.session.id for observation in poll.observations}
+        seen = poll.told.union(observation.session.id for observation in poll.observations)
         for id_ in [id_ for id_ in device.tracks if id_ not in seen]:
             gone = Observation(device.tracks[id_].session, State.MISSING)
             self._observe(device, gone, now, poll, _cause(device, poll, id_), counts=counts)
@@ -296,6 +346,7 @@ class Engine:
             route.accepted = {Outcome.DONE: True, Outcome.ERROR: False, Outcome.TIMEOUT: None}[answer.outcome]
             # Not taken, or who knows: ExaBGP may hold something else, so the next decision is said in any case.
             route.verified = answer.outcome is Outcome.DONE
+            route.refusals = 0 if route.verified else route.refusals + 1
             self._touch(service)
         if answer.outcome is Outcome.DONE:
             return
@@ -307,6 +358,20 @@ class Engine:
             cause=answer.command,
             details=details,
         )
+        if route.event == answer.command:
+            delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
+            self._set_timer(self._now + delay, _Timer.RETRY, _Retry(service, route, answer.command))
+
+    def _say_again(self, retry: _Retry, now: float) -> None:
+        """Repeats the last word on a route that ExaBGP did not take: a dead path must not stay for one lost answer."""
+        service, route = retry.service, retry.route
+        if route.event != retry.command or route.verified:
+            return
+        if route.confirmed:  # its UPDATE was seen on the wire: it was taken, only the answer was not heard
+            route.verified = True
+            return
+        rule = f"said again, for ExaBGP did not take it ({route.refusals} times)"
+        (self._announce if route.announced else self._withdraw)(service, route, retry.command, now, rule)
 
     def _advertised(self, seen: Advertised) -> None:
         service, route = self._routes.get(seen.prefix, (None, None))
@@ -464,7 +529,7 @@ class Engine:
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _set_timer(self, when: float, kind: _Timer, of: Track | Leg | _DeviceTrack) -> None:
+    def _set_timer(self, when: float, kind: _Timer, of: _Timed) -> None:
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, kind, of))
 
@@ -476,7 +541,13 @@ class Engine:
                 self._stale(of, now)
                 continue
             if isinstance(of, _DeviceTrack):
-                self._never_heard(of, when, now)
+                if kind is _Timer.STALE:
+                    self._never_heard(of, when, now)
+                elif of.empty_since is not None:
+                    self._look(of, None, None)
+                continue
+            if isinstance(of, _Retry):
+                self._retries.append(of)
                 continue
             track = of.track
             if kind is _Timer.CONFIRM:

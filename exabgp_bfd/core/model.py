@@ -231,7 +231,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A device's answer; `complete` says that every session it has is among the observations."""
+    """A device's answer; `complete` says that every session it has is among the observations, or was `told`."""
 
     device: str
     observations: tuple[Observation, ...]
@@ -239,6 +239,8 @@ class Poll:
     source: Source = Source.SNMP_POLL
     actor: str | None = None
     cause: int | None = None
+    told: frozenset[str] = frozenset()
+    """The ids of sessions that the same round has delivered already, because they had changed."""
 
 
 @dataclass(frozen=True, slots=True)

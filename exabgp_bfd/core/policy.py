@@ -58,6 +58,8 @@ class RouteTrack:
     verified: bool = True
     """False while ExaBGP may hold something else than we believe: the next decision is then said in any case."""
     accepted: bool | None = None
+    refusals: int = 0
+    """How often in a row ExaBGP refused the last word, or did not answer it."""
     confirmed: set[Address] = field(default_factory=set)
     event: int | None = None
 

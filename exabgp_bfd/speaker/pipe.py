@@ -295,19 +295,24 @@ class Pipe:
         match parsed:
             case messages.Ended():
                 self._answer(parsed.outcome)
-            case messages.Body():
+            case messages.Body() if self._pending or not self._answers:
                 self._detail = f"{self._detail} {parsed.text}".strip()[-500:]
+            case messages.Body():
+                self._set_aside(line, "neither an event nor part of an answer, for nothing was asked")
             case messages.Shutdown():
                 self._end("ExaBGP is shutting down")
             case messages.Quarantined():
-                self.counters.quarantined += 1
-                self.last_quarantined = f"{parsed.reason}: {line[:200]!r}"
+                self._set_aside(line, parsed.reason)
             case messages.Message():
                 for seen in messages.advertised(parsed):
                     self._deliver(seen)
                 state = messages.neighbor_state(parsed)
                 if state is not None:
                     self._deliver(state)
+
+    def _set_aside(self, line: bytes, reason: str) -> None:
+        self.counters.quarantined += 1
+        self.last_quarantined = f"{reason}: {line[:200]!r}"
 
     # --- in: on the reader's thread -----------------------------------------------------------------------------
 

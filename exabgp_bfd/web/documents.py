@@ -54,6 +54,7 @@ def session(view: SessionView, device: DeviceView | None, calendar: Calendar) ->
         "heard": calendar.at(view.heard),
         "device_heard": calendar.at(device.heard) if device else None,
         "device_reachable": device.reachable if device else None,
+        "device_reason": (device.reason or None) if device else None,
         "diagnostic": None if diagnostic is None else {"code": diagnostic.value, "name": diagnostic.name.lower()},
         "changes": view.changes,
         "event": view.event,
@@ -125,6 +126,7 @@ def counts(snapshot: Snapshot) -> dict[str, Any]:
         "devices": {
             "total": len(snapshot.devices),
             "reachable": sum(device.reachable is True for device in snapshot.devices),
+            "troubled": {device.name: device.reason for device in snapshot.devices if device.reason},
         },
         "sessions": {
             "total": len(snapshot.sessions),

@@ -29,11 +29,15 @@ from exabgp_bfd.web.channel import Channel, Workers, is_busy
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+    from flask.typing import ResponseReturnValue
 
 logger = logging.getLogger(__name__)
 
 REQUEST_WITHIN = 30.0
 """Seconds a client has to send one whole request, and may stay silent between two."""
+
+TURN_WITHIN = 10.0
+"""Seconds that a page waits for its turn."""
 
 _CONNECTIONS = 200
 _OVERSIZE = 4
@@ -42,9 +46,31 @@ _OVERSIZE = 4
 _PLACE = "[api] listen"
 
 
+class _Pages(Flask):
+    """Renders one page at a time: pages share the interpreter with the decisions, and four at once would be in the way
+    of a withdraw without any of them being ready sooner. What waits for a disk, and what must answer whatever else is
+    asked for, does not take a turn.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("exabgp_bfd.web", static_folder=None, template_folder=None)
+        self._turn = threading.Lock()
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        """As Flask's, in turn."""
+        if request.method not in {"GET", "HEAD"} or request.path in {"/healthz", "/readyz"}:
+            return super().dispatch_request()
+        if not self._turn.acquire(timeout=TURN_WITHIN):
+            raise problems.Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too many pages are asked for; try again later")
+        try:
+            return super().dispatch_request()
+        finally:
+            self._turn.release()
+
+
 def create_app(backend: Backend, settings: WebSettings) -> Flask:
     """The application: the blueprints, the error documents, and the check of the Host header."""
-    app = Flask("exabgp_bfd.web", static_folder=None, template_folder=None)
+    app = _Pages()
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     # Errors end in our own document under test as in service, never in a debugger or a traceback page.
     app.config["PROPAGATE_EXCEPTIONS"] = False

@@ -14,7 +14,7 @@ def test_health_in_numbers(client):
         "site": "fra1",
         "started": "2026-11-20T11:58:30.000Z",
         "uptime": 90.0,
-        "devices": {"total": 2, "reachable": 1},
+        "devices": {"total": 2, "reachable": 1, "troubled": {"edge2": "timed out"}},
         "sessions": {"total": 2, "up": 1},
         "services": {"total": 2, "announced": 1},
         "neighbors": {"192.0.2.254": "up"},

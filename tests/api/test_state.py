@@ -26,6 +26,7 @@ def test_a_session_tells_its_state_since_when_and_why(client):
         "heard": "2026-11-20T11:59:50.500Z",
         "device_heard": "2026-11-20T11:59:59.000Z",
         "device_reachable": True,
+        "device_reason": None,
         "diagnostic": {"code": 1, "name": "control_detection_time_expired"},
         "changes": 3,
         "event": 11,

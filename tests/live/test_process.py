@@ -433,7 +433,6 @@ def test_a_wrong_community_is_not_knowing(launch, router):
     assert wrong not in process.log() + process._shown
 
 
-@pytest.mark.xfail(reason="the web shows why a device is silent nowhere: DeviceView.reason is only in the log")
 def test_the_api_tells_why_a_device_is_silent(launch, router):
     process = launch(toml=toml(router.port).replace(COMMUNITY, "an0ther-c0mmunity")).ready()
     assert "is the community right" in json.dumps(process.get("/health")) + json.dumps(process.get("/sessions"))

@@ -191,6 +191,7 @@ class Oracle:
     def __init__(self, plan):
         self.stale_after = {device.name: device.stale_after for device in plan.devices}
         self.histories: dict[str, History] = {}
+        self.empty_since: dict[str, float] = {}
         self.misses = {(service.name, selector): 0 for service in plan.services for selector in service.selectors}
 
     def sample(self, session, state, now, *, counts):
@@ -198,7 +199,19 @@ class Oracle:
         history.samples.append(Sample(now, state, counts))
         history.heard = now
 
+    def doubted(self, poll, now):
+        """Whether all that a device has vanished at once, and not for `stale_after` yet."""
+        if any(seen.state is not State.MISSING for seen in poll.observations):
+            self.empty_since.pop(poll.device, None)
+            return False
+        known = [history for id_, history in self.histories.items() if id_.startswith(f"{poll.device}/")]
+        if not poll.complete or (known and all(each.samples[-1].state is State.MISSING for each in known)):
+            return False
+        return now < self.empty_since.setdefault(poll.device, now) + self.stale_after[poll.device]
+
     def poll(self, poll, now):
+        if self.doubted(poll, now):
+            return
         counts = poll.source is not Source.SNMP_LOOK
         for seen in poll.observations:
             self.sample(seen.session, seen.state, now, counts=counts)
@@ -457,13 +470,15 @@ class EngineMachine(RuleBasedStateMachine):
             assert not (self.sure[command.route.prefix] and believed == command.route), "said twice"
             if isinstance(given, Start):
                 assert command.route.prefix in self.start_may_announce
-            elif has_default_readings(service):
-                self.judge_earned(service)
+            elif service is not None and has_default_readings(service) and believed != command.route:
+                self.judge_earned(service)  # what is believed may be said again, when it was not taken
             observed("announced")
         else:
             assert not (self.sure[command.route.prefix] and believed is None), "taken back twice"
             if isinstance(given, Start):
                 assert command.route.prefix == ORPHAN
+            elif service is None:
+                assert command.route.prefix == ORPHAN, "only what we owe nobody may be taken back without a service"
             elif has_default_readings(service) and believed is not None:
                 self.judge_lost(service)
             observed("withdrawn")

@@ -344,6 +344,7 @@ BAD = {
     "port-zero": (EDGE + "port = 0", "device[0].port", "must be at least 1, not 0"),
     "port-high": (EDGE + "port = 65536", "device[0].port", "must be at most 65535"),
     "profile": (EDGE + "profile = 'bfd-st'", "device[0].profile", "did you mean `bfd-std`?"),
+    "dialect 6": ("[speaker]\ndialect = 6", "speaker.dialect", "the API of ExaBGP 6 is not supported in this version"),
     "dialect": ("[speaker]\ndialect = 7", "speaker.dialect", "must be 'auto', '4', '5' or '6', not '7'"),
     "on-exit": ("[speaker]\non_exit = 'leave'", "speaker.on_exit", "must be 'keep' or 'withdraw'"),
     "ack-timeout": ("[speaker]\nack_timeout = 0", "speaker.ack_timeout", "must be at least 0.1"),

@@ -316,12 +316,105 @@ def test_a_selector_that_matches_nothing_is_never_up_whatever_is_made_of_missing
 def test_a_vanished_row_is_confirmed_by_a_second_complete_poll():
     bench = Bench(service("dns", "edge1/*", confirm=False))
     bench.poll(a=UP, b=UP)
-    bench.poll(a=UP)
-    effects = bench.poll()
+    bench.poll(a=UP, b=DOWN)
+    effects = bench.poll(b=DOWN)
     assert commands(effects) == []
     assert looks(effects) == [("edge1", None)]
     assert commands(bench.poll(b=DOWN, complete=False)) == []
     assert said(bench.poll(b=DOWN)) == [f"-{V4}"]
+
+
+def test_all_sessions_of_a_device_vanishing_at_once_is_taken_for_silence_until_stale_after():
+    bench = Bench(service("dns", "edge1/*", confirm=False), devices=(Device("edge1", stale_after=10.0),))
+    bench.poll(a=UP, b=UP)
+    effects = bench.poll()
+    assert commands(effects) == []
+    assert [(event.event_type, event.device) for event in events(effects)] == [("guard_held", "edge1")]
+    for _ in range(8):
+        assert not [effect for effect in bench.poll() if not isinstance(effect, Record)]
+    assert bench.announced()
+    effects = bench.take(Tick(), 3.0)
+    assert looks(effects) == [("edge1", None)]
+    assert commands(bench.poll(after=0.01, source=Source.SNMP_LOOK)) == []
+    assert said(bench.poll(after=0.01, source=Source.SNMP_LOOK)) == [f"-{V4}"]
+
+
+def test_an_empty_table_that_fills_again_changes_nothing():
+    bench = Bench(service("dns", "edge1/*"), devices=(Device("edge1", stale_after=10.0),))
+    bench.poll(a=UP)
+    for _ in range(3):
+        for _ in range(9):
+            assert commands(bench.poll()) == []
+        assert commands(bench.poll(a=UP)) == []
+    assert bench.announced()
+
+
+def test_an_adopted_service_survives_an_empty_table_at_our_start():
+    held = Believed("dns", Route(V4), 1)
+    bench = Bench(
+        service("dns", "edge1/a"),
+        devices=(Device("edge1", stale_after=10.0),),
+        restored=Restored(5, (held,), rib_kept=True),
+    )
+    for _ in range(9):
+        assert commands(bench.poll()) == []
+    bench.take(Tick(), 5.0)
+    bench.poll()
+    assert said(bench.poll()) == [f"-{V4}"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.TIMEOUT])
+def test_a_withdraw_that_was_not_taken_is_said_again_while_the_path_stays_down(outcome):
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    bench.poll(a=UP)
+    command = commands(bench.poll(a=DOWN))[0].command
+    pauses = []
+    for _ in range(4):
+        bench.take(Answer(command, outcome, "no"))
+        began = bench.now
+        while not (again := commands(bench.take(Tick(), 0.5))):
+            assert bench.now - began < 20
+        pauses.append(bench.now - began)
+        assert [type(each) for each in again] == [Withdraw]
+        command = again[0].command
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+    bench.take(Answer(command, Outcome.DONE))
+    assert not commands(bench.take(Tick(), 1000.0))
+
+
+def test_what_was_seen_on_the_wire_is_not_said_again_for_a_lost_answer():
+    bench = Bench(service("dns", "edge1/*"))
+    command = commands(bench.poll(a=UP))[0].command
+    bench.take(Advertised(N1, V4, announced=True))
+    bench.take(Answer(command, Outcome.TIMEOUT))
+    assert not commands(bench.take(Tick(), 5.0))
+
+
+def test_a_refused_announce_is_not_said_again_after_its_withdraw():
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    announced = commands(bench.poll(a=UP))[0].command
+    bench.take(Answer(announced, Outcome.ERROR))
+    withdrawn = commands(bench.poll(a=DOWN, after=0.1))[0].command
+    bench.take(Answer(withdrawn, Outcome.DONE))
+    assert not commands(bench.take(Tick(), 5.0))
+
+
+def test_what_was_told_before_its_complete_poll_is_there_and_counts_once():
+    bench = Bench(service("dns", "edge1/*", fall=2, confirm=False))
+    bench.poll(a=UP, b=ADMIN_DOWN)
+    for _ in range(2):
+        bench.poll(a=UP, b=ADMIN_DOWN)
+    bench.poll(a=DOWN, complete=False, after=0.1)
+    rest = (Observation(session("b"), ADMIN_DOWN),)
+    assert commands(bench.take(Poll("edge1", rest, complete=True, told=frozenset({id_("a")})))) == []
+    assert bench.announced()
+    assert said(bench.poll(a=DOWN, b=ADMIN_DOWN)) == [f"-{V4}"]
+
+
+def test_a_complete_poll_told_in_pieces_is_not_an_empty_table():
+    bench = Bench(service("dns", "edge1/*"))
+    bench.poll(a=UP)
+    assert not events(bench.take(Poll("edge1", (), complete=True, told=frozenset({id_("a")}))))
 
 
 def test_a_row_that_comes_back_withdraws_nothing():

@@ -38,9 +38,15 @@ def until(condition, timeout: float = 20.0) -> bool:
 def pipe():
     reading, writing = os.pipe()
     yield reading, writing
-    for descriptor in (reading, writing):
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.close(reading)
+    # A listener that was stuck on the pipe ends now; before it has, its descriptor's number must not be another's.
+    for thread in threading.enumerate():
+        if "_monitor" in thread.name:
+            thread.join(10)
+            assert not thread.is_alive()
+    with contextlib.suppress(OSError):
+        os.close(writing)
 
 
 @pytest.fixture

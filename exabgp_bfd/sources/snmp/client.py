@@ -219,7 +219,9 @@ class PysnmpClient:
                 except OSError as error:
                     trouble = error
         finally:
-            self._waiting.pop(number, None)
+            abandoned = self._waiting.pop(number, None)
+            if abandoned is not None and abandoned.done() and not abandoned.cancelled():
+                abandoned.exception()  # cancelled while a refusal came in: nobody else will ask for it
         if not _numeric(self._target.host):
             self._drop()  # its name may stand for another address by now
         raise self._no_answer(trouble)

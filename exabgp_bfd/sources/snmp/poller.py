@@ -258,7 +258,8 @@ class _Device:
 
     async def _turn(self, source: Source) -> None:
         now = asyncio.get_running_loop().time()
-        if self._rediscover_at is None:
+        if self._rediscover_at is None or not self._known:
+            # A device without sessions costs one walk of an empty column a round, and one that comes back is seen then.
             await self._discover()
         elif now >= self._rediscover_at:
             # Beside the rounds, for it takes many PDUs; the round after it tells of it. A failure waits its time too.
@@ -391,18 +392,20 @@ class _Device:
     async def _round(self, source: Source, known: Sequence[_Known], *, complete: bool, last: bool = False) -> bool:
         """Reads these rows, so many to a PDU, and delivers what they say; True if a row is gone.
 
-        What has changed is delivered with its PDU, before the next one is asked for; a complete poll is one piece. When
-        a row is gone, what has not changed is left to the round that follows, unless this is the `last`.
+        What changed since the last round is delivered with its PDU, before the next one is asked for, and counts as
+        `told`. When a row is gone, what has not changed is left to the round that follows, unless this is the `last`.
         """
         table = self._table
+        told: set[str] = set()
         heard: list[Observation] = []
         garbage: list[str] = []
         gone = False
         for part in self._pieces(known):
             news, rest, lost = await self._read(part, garbage)
             gone = gone or lost
-            if news and not complete and len(known) > len(part):
+            if news and len(known) > len(part):
                 self._deliver(Poll(self.target.name, tuple(news), source=source))
+                told.update(seen.session.id for seen in news)
             else:
                 heard += news
             heard += rest
@@ -410,7 +413,7 @@ class _Device:
             complete = False
             heard = [seen for seen in heard if seen.session.id in self._known]
         if complete and not gone:
-            self._announce(source, heard, whole=not garbage)
+            self._announce(source, heard, frozenset(told), whole=not garbage)
         elif last or not gone:
             self._deliver(Poll(self.target.name, tuple(heard), source=source))
         self._answered(garbage)
@@ -439,7 +442,7 @@ class _Device:
             except SourceError as error:
                 garbage.append(str(error))
                 continue
-            (news if before is None or before.state is not seen.state else rest).append(seen)
+            (news if before is not None and before.state is not seen.state else rest).append(seen)
         return news, rest, gone
 
     def _pieces(self, known: Sequence[_Known]) -> list[Sequence[_Known]]:
@@ -456,7 +459,9 @@ class _Device:
         one.asked, one.last = asked, seen
         return seen
 
-    def _announce(self, source: Source, observations: Sequence[Observation], *, whole: bool) -> None:
+    def _announce(
+        self, source: Source, observations: Sequence[Observation], told: frozenset[str], *, whole: bool
+    ) -> None:
         """Delivers everything there is, and what there is no longer; not `complete` where a row could not be read."""
         lost = [
             Observation(row.session, State.MISSING, details={"index": row.index} if row.index else {})
@@ -464,7 +469,7 @@ class _Device:
         ]
         self._gone.clear()
         self._unannounced = not whole
-        self._deliver(Poll(self.target.name, (*observations, *lost), complete=whole, source=source))
+        self._deliver(Poll(self.target.name, (*observations, *lost), complete=whole, source=source, told=told))
 
     def _clock(self, values: Mapping[str, Value], asked: float) -> None:
         """Notes sysUpTime (absent in some views); a fall means a restart, after which no index can be trusted."""
