@@ -422,7 +422,9 @@ def test_a_wrong_community_is_not_knowing(launch, router):
     process = launch(toml=toml(router.port).replace(COMMUNITY, wrong))
     process.ready()
     wait_for(lambda: process.get("/health")["status"] == "degraded", "degraded")
-    assert process.get("/health")["devices"] == {"total": 1, "reachable": 0}
+    devices = process.get("/health")["devices"]
+    assert (devices["total"], devices["reachable"]) == (1, 0)
+    assert "is the community right" in devices["troubled"]["edge1"]
     assert not process.get("/sessions")["sessions"]
     (leg,) = process.get("/services/dns")["sessions"]
     assert leg == {"session": SESSION, "state": "unknown", "counts_as": "undecided"}
