@@ -236,7 +236,9 @@ class App:
         for task in tasks:
             task.cancel()
         ended = asyncio.gather(*tasks, return_exceptions=True)
-        if withdraw and not await self.pipe.drained(STOP_SECONDS):
+        if not await self.pipe.written(STOP_SECONDS):
+            logger.error("ExaBGP did not take every command within %g s", STOP_SECONDS)
+        elif withdraw and not await self.pipe.drained(STOP_SECONDS):
             logger.warning("ExaBGP did not answer every withdraw within %g s", STOP_SECONDS)
         if self._timer is not None:
             self._timer.cancel()
@@ -293,25 +295,28 @@ class App:
             return None
         arrived = time.monotonic()
         effects = self._engine.handle(event, arrived)
-        first: int | None = None
         written: list[Withdraw | Announce] = []
-        events: list[Event] = []
+        kept: list[Event | Remember] = []
+        said = arrived
         for effect in effects:
             match effect:
                 case Withdraw() | Announce():
                     self._say(effect)
                     written.append(effect)
+                    said = time.monotonic()
                 case Look():
                     if self._poller is not None:
                         self._poller.look(effect.device, effect.session)
                 case Record():
-                    events.append(effect.event)
-                    self._journal.record(effect.event, time.time_ns() // 1000)
-                    first = first or effect.event.id
+                    kept.append(effect.event)
                 case Remember():
-                    self._journal.remember(effect)
-        if written or events:
-            self._tell(event, written, events, time.monotonic() - arrived)
+                    kept.append(effect)
+        if kept:
+            # One transaction: a decision and what is remembered of it are both on disk, or neither.
+            self._journal.together(kept, time.time_ns() // 1000)
+        events = [each for each in kept if isinstance(each, Event)]
+        self._tell(event, written, events, said - arrived)
+        first = events[0].id if events else None
         self._arm()
         return first
 
@@ -620,6 +625,8 @@ def plan_lines(settings: Settings) -> Iterator[str]:
             f" unknown={service.on_unknown}"
         )
         for route in service.routes:
+            if route.next_hop == "self" and route.prefix.version == 6:
+                yield "  note: over an IPv4 BGP session ExaBGP refuses `next-hop self` for IPv6; give an address"
             yield f"  announce: {dialect.line(Announce(0, service.name, route)).decode().rstrip()}"
             yield f"  withdraw: {dialect.line(Withdraw(0, service.name, route)).decode().rstrip()}"
 

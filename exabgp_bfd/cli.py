@@ -130,7 +130,10 @@ def _webhook_secret(text: str) -> Secret:
     # Without what else `run` would take from there; env:NAME may name any variable, even that of the secret.
     ours = set(VARIABLES.values()) - {VARIABLES["--webhook-secret"]}
     environ = {name: value for name, value in os.environ.items() if name not in ours}
-    (secret,) = load(None, some_device, environ).webhook.secrets
+    try:
+        (secret,) = load(None, some_device, environ).webhook.secrets
+    except ConfigError as error:
+        raise ConfigError("--secret", error.text) from None
     return secret
 
 

@@ -253,7 +253,7 @@ def _read_secret(value: object) -> Secret:
 
 def _read_hash(value: object) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", value):
-        raise ValueError("must be 64 hexadecimal digits, as `exabgp-bfd key new` prints them")
+        raise ValueError("must be the SHA-256 of the key: 64 hexadecimal digits")
     return Secret(value.lower())
 
 
@@ -682,7 +682,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "prefixes": 'prefixes = ["192.0.2.53/32"]',
     "sessions": 'sessions = ["edge1/*"]',
     "role": 'role = "read"',
-    "sha256": "the hash that `exabgp-bfd key new` prints",
+    "sha256": "the SHA-256 of the key, 64 hexadecimal digits",
     "listen": 'listen = "127.0.0.1:1162"',
 }
 

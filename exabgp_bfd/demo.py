@@ -23,7 +23,9 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -87,10 +89,13 @@ neighbor 127.0.0.1 {{
 
 def run(*, once: bool, listen: str | None) -> int:
     """Shows it; 0 when the peer saw what it should have seen, else 1."""
+    demo = Demo(once=once, listen=listen or f"127.0.0.1:{_free_port()}")
     try:
-        return asyncio.run(Demo(once=once, listen=listen or f"127.0.0.1:{_free_port()}").show())
+        return asyncio.run(demo.show())
     except KeyboardInterrupt:
-        return 0
+        return 1 if once else 0
+    except asyncio.CancelledError:  # a signal, or the key q: what was started has been ended on the way out
+        return 0 if demo.quit else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +140,22 @@ class Demo:
         self._once = once
         self._listen = listen
         self._began = time.time()
+        self._task: asyncio.Task[Any] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._peer = Peer()
         self._router = Router(community=COMMUNITY)
         self._tell = Timeline(sys.stdout, self._began)
         self._failed = False
+        self.quit = False
+        """Whether somebody asked for the end, in the interactive showing."""
 
     async def show(self) -> int:
-        """The showing, from nothing to nothing."""
+        """The showing, from nothing to nothing, however it ends."""
+        self._task = asyncio.current_task()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
         async with contextlib.AsyncExitStack() as stack:
+            _refuse_used(self._listen)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exabgp-bfd-demo-")))
             await self._router.start()
             stack.push_async_callback(self._router.stop)
@@ -174,11 +187,10 @@ class Demo:
 
     async def _play(self, stack: contextlib.AsyncExitStack) -> int:
         keys: asyncio.Queue[str] = asyncio.Queue(16)
+        press = partial(self._pressed, keys)
         loop = asyncio.get_running_loop()
-        control = stack.enter_context(_control_server(loop, keys))
-        stack.enter_context(_keyboard(loop, keys))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _put, keys, "q")
+        control = stack.enter_context(_control_server(loop, press))
+        stack.enter_context(_keyboard(loop, press))
         self._tell.blank()
         self._tell.plain(f"the API:   http://{self._listen}/services/anycast   /sessions   /events   /metrics")
         self._tell.plain(f"break it:  key f, or  curl -X POST http://127.0.0.1:{control}/fail")
@@ -186,7 +198,10 @@ class Demo:
         self._tell.plain(
             f"silence:   key s, or  curl -X POST http://127.0.0.1:{control}/silence   (the agent, not BFD)"
         )
-        self._tell.plain("the end:   key q, or Ctrl-C")
+        self._tell.plain(f"the end:   key q, or  curl -X POST http://127.0.0.1:{control}/quit")
+        self._tell.plain(
+            f"polled every {INTERVAL:g} s; back after 3 good polls and 1 s of hold-up; (+N ms) is since the change"
+        )
         self._tell.blank()
         while True:
             match await keys.get():
@@ -196,8 +211,17 @@ class Demo:
                     await self._mend()
                 case "s":
                     self._silence()
-                case "q":
-                    return 0
+
+    def _pressed(self, keys: asyncio.Queue[str], key: str) -> None:
+        if key == "q":  # at once, whatever is being waited for
+            self.quit = True
+            self._end()
+        with contextlib.suppress(asyncio.QueueFull):
+            keys.put_nowait(key)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     async def _fail(self) -> float | None:
         """Breaks the session; the seconds until the last route was gone at the peer."""
@@ -238,10 +262,23 @@ class Demo:
 
     def _silence(self) -> None:
         self._router.silent = not self._router.silent
-        if self._router.silent:
-            self._tell("router", "the SNMP agent is silent now: unknown is not down, so the route stays", mark="?")
-        else:
+        if self._watching is not None:
+            self._watching.cancel()
+        if not self._router.silent:
             self._tell("router", "the SNMP agent answers again", mark=" ")
+            return
+        self._tell("router", "the SNMP agent is silent now, whatever BFD does (s again ends that)", mark="?")
+        self._watching = asyncio.create_task(self._watch_unknown())
+
+    async def _watch_unknown(self) -> None:
+        """Tells when our process knows nothing of the session any more, and what the peer holds then."""
+        while True:
+            sessions = await asyncio.to_thread(_fetch, self._listen, "/sessions")
+            if any(session["state"] == "unknown" for session in sessions):
+                break
+            await asyncio.sleep(0.1)
+        self._tell("exabgp-bfd", "knows nothing of the session now: unknown is not down, so nothing changes", mark="?")
+        self._tell("peer", f"holds {_listed(tuple(sorted(self._peer.held))) or 'no route, as before'}", mark="?")
 
     async def _tell_events(self, since: float) -> None:
         """What our process recorded of this change, by its own clock."""
@@ -408,6 +445,20 @@ async def _exabgp(folder: Path, name: str, configuration: str, **settings: str) 
                 await process.wait()
 
 
+def _refuse_used(listen: str) -> None:
+    """BfdError for an address on which the API could not listen, before anything is started for it."""
+    host, _, port = listen.rpartition(":")
+    try:
+        with socket.create_server(
+            (host.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        ):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        raise BfdError(f"--listen {listen}: {error}; give a free ADDRESS:PORT of loopback, or leave it out") from error
+    if not ip_address(host.strip("[]")).is_loopback:
+        raise BfdError(f"--listen {listen}: the demo stays on loopback; give 127.0.0.1:PORT")
+
+
 def _script(path: Path, text: str) -> Path:
     """A program of one line: ExaBGP splits its `run` at blanks, and a path of ours may hold some."""
     path.write_text(f"#!/bin/sh\n{text}\n")
@@ -433,10 +484,12 @@ def _listed(prefixes: tuple[str, ...]) -> str:
 
 
 def _fetch(listen: str, path: str) -> list[dict[str, Any]]:
+    """The list that a path of our API answers with, empty while it does not answer."""
+    name = path.strip("/").partition("?")[0]
     try:
         with urllib.request.urlopen(f"http://{listen}{path}", timeout=5) as answer:
-            events: list[dict[str, Any]] = json.load(answer)["events"]
-            return events
+            found: list[dict[str, Any]] = json.load(answer)[name]
+            return found
     except (OSError, ValueError, KeyError):
         return []
 
@@ -445,13 +498,8 @@ def _epoch(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _put(keys: asyncio.Queue[str], key: str) -> None:
-    with contextlib.suppress(asyncio.QueueFull):
-        keys.put_nowait(key)
-
-
 @contextlib.contextmanager
-def _keyboard(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[str]) -> Iterator[None]:
+def _keyboard(loop: asyncio.AbstractEventLoop, press: Callable[[str], None]) -> Iterator[None]:
     """Single keys from a terminal, which is left as it was; nothing where there is none."""
     if not sys.stdin.isatty():
         yield
@@ -459,7 +507,7 @@ def _keyboard(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[str]) -> Iter
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     tty.setcbreak(descriptor)
-    loop.add_reader(descriptor, lambda: _put(keys, os.read(descriptor, 1).decode("ascii", "replace")))
+    loop.add_reader(descriptor, lambda: press(os.read(descriptor, 1).decode("ascii", "replace")))
     try:
         yield
     finally:
@@ -468,7 +516,7 @@ def _keyboard(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[str]) -> Iter
 
 
 @contextlib.contextmanager
-def _control_server(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[str]) -> Iterator[int]:
+def _control_server(loop: asyncio.AbstractEventLoop, press: Callable[[str], None]) -> Iterator[int]:
     """A tiny server by which curl presses the keys; gives its port."""
 
     class Control(BaseHTTPRequestHandler):
@@ -478,7 +526,7 @@ def _control_server(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[str]) -
             self.send_header("Content-Length", "0")
             self.end_headers()
             if key is not None:
-                loop.call_soon_threadsafe(_put, keys, key)
+                loop.call_soon_threadsafe(press, key)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has
             """Says nothing: the timeline does."""

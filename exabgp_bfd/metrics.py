@@ -183,7 +183,12 @@ def _service_families(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
         f"{_PREFIX}_service_announced", "1 while a service deserves its routes.", labels=["service"]
     )
     route_announced = GaugeMetricFamily(
-        f"{_PREFIX}_route_announced", "1 while a prefix of a service is announced.", labels=["service", "prefix"]
+        f"{_PREFIX}_route_announced", "1 while we have a prefix announced.", labels=["service", "prefix"]
+    )
+    refused = GaugeMetricFamily(
+        f"{_PREFIX}_route_refused",
+        "1 while ExaBGP refuses the last command for a prefix.",
+        labels=["service", "prefix"],
     )
     for view in services:
         name = view.service.name
@@ -195,8 +200,11 @@ def _service_families(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
             prefixes[prefix] = prefixes.get(prefix, False) or route.announced
         for prefix, announced in prefixes.items():
             route_announced.add_metric([name, prefix], 1.0 if announced else 0.0)
+            rejected = any(route.accepted is False for route in view.routes if str(route.route.prefix) == prefix)
+            refused.add_metric([name, prefix], 1.0 if rejected else 0.0)
     yield service_announced
     yield route_announced
+    yield refused
 
 
 class _TallyCollector(Collector):

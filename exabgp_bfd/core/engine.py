@@ -59,8 +59,12 @@ SESSIONS_IN_AN_EVENT = 20
 
 
 FIRST_RETRY = 1.0
-LONGEST_RETRY = 300.0
-"""Seconds until a command that ExaBGP refused, or did not answer, is said again; doubled up to the longest."""
+LONGEST_RETRY = {True: 300.0, False: 30.0}
+"""Seconds until an announce (True) or withdraw that was not taken is said again; doubled from the first up to these."""
+COMMANDS_UNANSWERED = 1000
+"""How many commands more than there are routes, and as many again, may wait for their answers."""
+RETRIES_AT_ONCE = 100
+"""So many in one breath; with thousands of routes the others wait a moment, for a withdraw must not wait for them."""
 
 
 class _Timer(Enum):
@@ -93,6 +97,8 @@ class _DeviceTrack:
     reason: str = ""
     empty_since: float | None = None
     """Since when it answers that it has no session at all, though it had some."""
+    refilling_until: float | None = None
+    """Until when a row that is absent says nothing, for the table was empty and fills again."""
     look_causes: dict[str | None, int | None] = field(default_factory=dict)
     """Why each look under way was asked for, by session (None: the whole device)."""
 
@@ -146,8 +152,10 @@ class Engine:
             self._decide(service, causes, now)
         self._due.clear()
         # After the decisions, which may have overtaken what was to be repeated.
-        for retry in self._retries:
+        for retry in self._retries[:RETRIES_AT_ONCE]:
             self._say_again(retry, now)
+        for retry in self._retries[RETRIES_AT_ONCE:]:
+            self._set_timer(now + 0.1, _Timer.RETRY, retry)
         self._retries.clear()
         effects = [*self._withdraws, *self._announces, *self._looks.values(), *self._records]
         self._withdraws.clear()
@@ -225,7 +233,7 @@ class Engine:
         stopped = self._event("stopped", source=Source.SELF, details={"reason": stop.reason, "withdraw": stop.withdraw})
         for service in self._services.values() if stop.withdraw else ():
             for route in service.routes:
-                if route.announced:
+                if route.announced or not route.verified:
                     self._withdraw(service, route, stopped, now, f"we end: {stop.reason}")
 
     def _disown(self, held: Believed, started: int, now: float) -> None:
@@ -255,10 +263,13 @@ class Engine:
         if self._doubted(device, poll, now):
             return
         counts = poll.source is not Source.SNMP_LOOK
+        refilling = device.refilling_until is not None and now < device.refilling_until
         for observation in poll.observations:
+            if refilling and observation.state is State.MISSING:
+                continue
             cause = _cause(device, poll, observation.session.id)
             self._observe(device, observation, now, poll, cause, counts=counts)
-        if poll.complete:
+        if poll.complete and not refilling:
             self._absent(device, poll, now, counts=counts)
         if not counts:
             for observation in poll.observations:
@@ -273,7 +284,11 @@ class Engine:
         has said so for `stale_after`.
         """
         if poll.told or any(seen.state is not State.MISSING for seen in poll.observations):
-            device.empty_since = None
+            if device.empty_since is not None:
+                # A daemon that restarts gets its sessions back one by one: who is not back yet is not gone.
+                device.empty_since = None
+                device.refilling_until = now + device.spec.stale_after
+                self._set_timer(device.refilling_until, _Timer.EMPTY, device)
             return False
         there = sum(track.state is not State.MISSING for track in device.tracks.values())
         if not poll.complete or not (there or not device.tracks):
@@ -302,6 +317,7 @@ class Engine:
         device = self._devices.get(silence.device)
         if device is not None:
             device.reachable, device.reason = False, silence.reason
+            device.empty_since = None  # what it said before it fell silent, it has not said since
 
     def _webhook(self, webhook: Webhook, now: float) -> None:
         event = self._event(
@@ -358,8 +374,10 @@ class Engine:
             cause=answer.command,
             details=details,
         )
-        if route.event == answer.command:
-            delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
+        # Not for a route that was left to other neighbours: its prefix is spoken for by another track.
+        owner = self._routes.get(route.route.prefix, (None, route))[1]
+        if route.event == answer.command and owner is route:
+            delay = min(LONGEST_RETRY[route.announced], FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
             self._set_timer(self._now + delay, _Timer.RETRY, _Retry(service, route, answer.command))
 
     def _say_again(self, retry: _Retry, now: float) -> None:
@@ -367,7 +385,7 @@ class Engine:
         service, route = retry.service, retry.route
         if route.event != retry.command or route.verified:
             return
-        if route.confirmed:  # its UPDATE was seen on the wire: it was taken, only the answer was not heard
+        if route.confirmed and route.accepted is None:  # its UPDATE was seen: only the answer was not heard
             route.verified = True
             return
         rule = f"said again, for ExaBGP did not take it ({route.refusals} times)"
@@ -543,7 +561,7 @@ class Engine:
             if isinstance(of, _DeviceTrack):
                 if kind is _Timer.STALE:
                     self._never_heard(of, when, now)
-                elif of.empty_since is not None:
+                elif of.empty_since is not None or of.refilling_until is not None:
                     self._look(of, None, None)
                 continue
             if isinstance(of, _Retry):
@@ -635,6 +653,8 @@ class Engine:
         """Books a command: believed, recorded, remembered. The event's id is the command's number."""
         if service.announced is not announced:
             service.since = now
+        if route.announced is not announced:
+            route.refusals = 0
         route.announced, route.verified, route.accepted = announced, True, None
         route.confirmed.clear()
         details = {
@@ -647,6 +667,8 @@ class Engine:
         event = self._event(kind, service=service.spec.name, source=Source.ENGINE, cause=cause, details=details)
         route.event = event
         self._commands[event] = (service, route)
+        if len(self._commands) > COMMANDS_UNANSWERED + 2 * len(self._routes):
+            del self._commands[next(iter(self._commands))]  # ExaBGP answers none of them, or not these
         kept = route.route if announced else None
         self._records.append(Remember(service.spec.name, route.route.prefix, kept, event))
         self._touch(service)

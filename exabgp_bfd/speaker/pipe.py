@@ -19,7 +19,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exabgp_bfd.core.model import Advertised, Answer, Command, Neighbor, Outcome, Prefix, SpeakerError, Withdraw
+from exabgp_bfd.core.model import (
+    Address,
+    Advertised,
+    Answer,
+    Command,
+    Neighbor,
+    Outcome,
+    Prefix,
+    SpeakerError,
+    Withdraw,
+)
 from exabgp_bfd.speaker import dialect, messages
 
 logger = logging.getLogger(__name__)
@@ -32,6 +42,9 @@ CONTROL_SLICE = 500
 """Lines that the loop takes in one turn: a flood of events must not hold up a withdraw."""
 LATE_ANSWER = 60.0
 """Seconds after its deadline during which a command's answer may still come; ExaBGP stalls, but skips no answer."""
+
+EXPIRED_SLICE = 100
+_Key = tuple[Prefix, tuple[Address, ...]]
 
 Deliver = Callable[[Answer | Advertised | Neighbor], object]
 Store = Callable[[Sequence[bytes], int], int]
@@ -111,8 +124,8 @@ class Pipe:
         self._detail = ""
         self._timer: asyncio.TimerHandle | None = None
         self._rest = b""
-        self._withdraws: dict[Prefix, tuple[Command, bytes]] = {}
-        self._announces: dict[Prefix, tuple[Command, bytes]] = {}
+        self._withdraws: dict[_Key, tuple[Command, bytes]] = {}
+        self._announces: dict[_Key, tuple[Command, bytes]] = {}
         self._over = self._closed = False
         self._piped = stat.S_ISFIFO(os.fstat(stdin).st_mode) or stat.S_ISSOCK(os.fstat(stdin).st_mode)
 
@@ -136,7 +149,18 @@ class Pipe:
     def waiting(self) -> int:
         """Commands not written yet, or written and not answered yet."""
         unanswered = sum(1 for pending in self._pending if not pending.expired)
-        return len(self._withdraws) + len(self._announces) + unanswered + bool(self._rest)
+        return self._unwritten + unanswered
+
+    @property
+    def _unwritten(self) -> int:
+        return len(self._withdraws) + len(self._announces) + bool(self._rest)
+
+    async def written(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound on the wait, kept here
+        """Waits until every command left us, `timeout` seconds at most; False if ExaBGP did not take them all."""
+        deadline = time.monotonic() + timeout
+        while self._unwritten and self.open and time.monotonic() < deadline:  # noqa: ASYNC110 - bounded, only at the end
+            await asyncio.sleep(0.01)
+        return not self._unwritten
 
     async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound on the wait, kept here
         """Waits until every command was written and answered, `timeout` seconds at most; False if it was not."""
@@ -177,13 +201,13 @@ class Pipe:
             self._write(command, line)
 
     def _queue(self, command: Command, line: bytes) -> None:
-        prefix = command.route.prefix
-        # What waits for the same prefix is overtaken by events: only the last word is worth sending.
+        key = (command.route.prefix, command.route.neighbors)
+        # What waits for the same prefix and neighbours is overtaken by events: only the last word is worth sending.
         for queue in (self._withdraws, self._announces):
-            overtaken = queue.pop(prefix, None)
+            overtaken = queue.pop(key, None)
             if overtaken is not None:
                 self._later(Answer(overtaken[0].command, Outcome.TIMEOUT, "overtaken before it could be written"))
-        (self._withdraws if isinstance(command, Withdraw) else self._announces)[prefix] = (command, line)
+        (self._withdraws if isinstance(command, Withdraw) else self._announces)[key] = (command, line)
 
     def _write(self, command: Command, line: bytes) -> None:
         try:
@@ -221,9 +245,9 @@ class Pipe:
                 self._rest = self._rest[os.write(self._stdout, self._rest) :]
             while not self._rest and (self._withdraws or self._announces):
                 queue = self._withdraws or self._announces
-                prefix, (command, line) = next(iter(queue.items()))
+                key, (command, line) = next(iter(queue.items()))
                 sent = os.write(self._stdout, line)
-                del queue[prefix]
+                del queue[key]
                 self._rest = line[sent:]
                 self._wrote(command)
         except BlockingIOError:
@@ -272,8 +296,14 @@ class Pipe:
             pending.expired = True
         self.counters.expired += len(expired)
         self._arm()
-        for pending in expired:
+        self._give_up(expired)
+
+    def _give_up(self, expired: list[_Pending]) -> None:
+        """Tells of commands without an answer, so many in a turn of the loop: there may be thousands of them."""
+        for pending in expired[:EXPIRED_SLICE]:
             self._deliver(Answer(pending.command, Outcome.TIMEOUT, f"no answer in {self.ack_timeout:g} s"))
+        if expired[EXPIRED_SLICE:] and self._loop is not None:
+            self._loop.call_soon(self._give_up, expired[EXPIRED_SLICE:])
 
     def _later(self, answer: Answer) -> None:
         if self._loop is not None:

@@ -65,7 +65,7 @@ class WebSettings:
     webhook_secrets: tuple[Secret, ...] = ()
     """Several while one replaces the other; none: webhooks are refused."""
     webhook_effect: Literal["record", "probe", "observe"] = "probe"
-    threads: int = 8
+    threads: int = 16
     max_body: int = 65536
     max_header: int = 16384
 

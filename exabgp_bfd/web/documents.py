@@ -136,4 +136,8 @@ def counts(snapshot: Snapshot) -> dict[str, Any]:
             "total": len(snapshot.services),
             "announced": sum(view.announced for view in snapshot.services),
         },
+        "routes": {
+            "total": sum(len(view.routes) for view in snapshot.services),
+            "refused": sum(route.accepted is False for view in snapshot.services for route in view.routes),
+        },
     }

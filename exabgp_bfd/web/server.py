@@ -52,25 +52,37 @@ class _Pages(Flask):
     asked for, does not take a turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         super().__init__("exabgp_bfd.web", static_folder=None, template_folder=None)
         self._turn = threading.Lock()
+        # Whoever waits holds a worker; some are left for what must be answered meanwhile.
+        self._room = threading.BoundedSemaphore(max(1, threads // 2 - 1))
 
     def dispatch_request(self) -> ResponseReturnValue:
         """As Flask's, in turn."""
         if request.method not in {"GET", "HEAD"} or request.path in {"/healthz", "/readyz"}:
             return super().dispatch_request()
-        if not self._turn.acquire(timeout=TURN_WITHIN):
-            raise problems.Problem(HTTPStatus.SERVICE_UNAVAILABLE, "too many pages are asked for; try again later")
+        if not self._room.acquire(blocking=False):
+            raise _busy()
         try:
-            return super().dispatch_request()
+            if not self._turn.acquire(timeout=TURN_WITHIN):
+                raise _busy()
+            try:
+                return super().dispatch_request()
+            finally:
+                self._turn.release()
         finally:
-            self._turn.release()
+            self._room.release()
+
+
+def _busy() -> problems.Problem:
+    detail = "too many pages are asked for at once; ask for fewer, or again later"
+    return problems.Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=1)
 
 
 def create_app(backend: Backend, settings: WebSettings) -> Flask:
     """The application: the blueprints, the error documents, and the check of the Host header."""
-    app = _Pages()
+    app = _Pages(settings.threads)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     # Errors end in our own document under test as in service, never in a debugger or a traceback page.
     app.config["PROPAGATE_EXCEPTIONS"] = False

@@ -17,6 +17,7 @@ def test_health_in_numbers(client):
         "devices": {"total": 2, "reachable": 1, "troubled": {"edge2": "timed out"}},
         "sessions": {"total": 2, "up": 1},
         "services": {"total": 2, "announced": 1},
+        "routes": {"total": 2, "refused": 0},
         "neighbors": {"192.0.2.254": "up"},
         "journal": "ok",
         "missing": [],

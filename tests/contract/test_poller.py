@@ -10,7 +10,17 @@ import pytest
 from pysnmp.proto.api import v2c
 from pysnmp.smi import error as smi_error
 
-from exabgp_bfd.core.model import ConfigError, Diagnostic, Observation, Poll, Secret, Silence, Source, State
+from exabgp_bfd.core.model import (
+    ConfigError,
+    Diagnostic,
+    Observation,
+    Poll,
+    Secret,
+    Silence,
+    Source,
+    SourceError,
+    State,
+)
 from exabgp_bfd.simulator import Router
 from exabgp_bfd.sources.snmp.client import Target
 from exabgp_bfd.sources.snmp.poller import Poller
@@ -183,6 +193,30 @@ def test_a_session_that_is_gone_is_missing_once_a_walk_has_confirmed_it(engine):
                 router.add("192.0.2.1", State.INIT)
                 poller.look("edge1", None)
                 await heard.state("edge1/192.0.2.1", State.INIT, place)
+
+    asyncio.run(scenario())
+
+
+def test_a_down_beside_a_row_that_is_gone_does_not_wait_for_the_walk(engine):
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2")
+            async with polling(target(router, engine=engine, timeout=0.3, retries=0)) as (poller, heard):
+                await heard.until(complete)
+                walk = poller._devices["edge1"].client.walk
+
+                async def fails(column: str) -> None:
+                    raise SourceError("no walk today")
+
+                poller._devices["edge1"].client.walk = fails
+                start = heard.now
+                router.set_state("192.0.2.1", State.DOWN)
+                router.remove("192.0.2.2")
+                await heard.state("edge1/192.0.2.1", State.DOWN, start)
+                assert not any(State.MISSING in states(message).values() for message in heard.messages)
+                poller._devices["edge1"].client.walk = walk
+                await heard.state("edge1/192.0.2.2", State.MISSING, start)
 
     asyncio.run(scenario())
 

@@ -700,6 +700,33 @@ def test_an_end_of_file_ends_it_without_a_withdraw(launch, router):
     assert last_event(process) == ("stopped", {"reason": "stdin was closed: ExaBGP is gone", "withdraw": False})
 
 
+def test_a_withdraw_that_exabgp_has_not_taken_yet_leaves_before_we_end(tmp_path, router):
+    """Routes are kept at the end, but what was withdrawn before must not stay announced for want of a moment."""
+    inside = Inside(lambda: settings(tmp_path, router.port, confirm=False))
+    held = threading.Event()
+
+    def end(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+
+        def full_then_free() -> None:
+            write = app.pipe._write_more
+            app.pipe._rest = b"# a line that was begun\n"
+            app.handle(Poll("edge1", (Observation(Session("edge1", PEER), State.DOWN),)))
+            app.loop.call_later(0.2, write)
+            held.set()
+
+        app.call(full_then_free, 5.0)
+        app.call(lambda: app._signalled(signal.SIGTERM), 5.0)
+        wait_for(lambda: inside.lines[-1] == WITHDRAW, "withdrawn before the end")
+
+    assert inside.play(end) == 0
+    assert held.is_set()
+
+
+def test_answers_are_counted_by_what_they_were(announced):
+    wait_for(lambda: announced.metric('exabgp_bfd_exabgp_answers_total{answer="done"}') == 1, "counted")
+
+
 def test_sighup_says_that_there_is_no_reload_yet(announced, router):
     announced.signal(signal.SIGHUP)
     wait_for(lambda: "cannot reload" in announced.log(), "said")

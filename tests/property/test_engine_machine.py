@@ -192,6 +192,7 @@ class Oracle:
         self.stale_after = {device.name: device.stale_after for device in plan.devices}
         self.histories: dict[str, History] = {}
         self.empty_since: dict[str, float] = {}
+        self.refilling: dict[str, float] = {}
         self.misses = {(service.name, selector): 0 for service in plan.services for selector in service.selectors}
 
     def sample(self, session, state, now, *, counts):
@@ -202,7 +203,8 @@ class Oracle:
     def doubted(self, poll, now):
         """Whether all that a device has vanished at once, and not for `stale_after` yet."""
         if any(seen.state is not State.MISSING for seen in poll.observations):
-            self.empty_since.pop(poll.device, None)
+            if self.empty_since.pop(poll.device, None) is not None:
+                self.refilling[poll.device] = now + self.stale_after[poll.device]
             return False
         known = [history for id_, history in self.histories.items() if id_.startswith(f"{poll.device}/")]
         if not poll.complete or (known and all(each.samples[-1].state is State.MISSING for each in known)):
@@ -213,9 +215,11 @@ class Oracle:
         if self.doubted(poll, now):
             return
         counts = poll.source is not Source.SNMP_LOOK
+        refilling = now < self.refilling.get(poll.device, 0.0)
         for seen in poll.observations:
-            self.sample(seen.session, seen.state, now, counts=counts)
-        if not poll.complete:
+            if not (refilling and seen.state is State.MISSING):
+                self.sample(seen.session, seen.state, now, counts=counts)
+        if refilling or not poll.complete:
             return
         present = {seen.session.id for seen in poll.observations}
         for session in list(self.histories):
@@ -394,6 +398,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.advance(seconds)
         device = data.draw(st.sampled_from(self.setting.plan.devices)).name
         self.looks = [look for look in self.looks if look.device != device]
+        self.oracle.empty_since.pop(device, None)
         self.take(Silence(device, "timeout"))
 
     @precondition(lambda self: self.commands)

@@ -339,6 +339,37 @@ def test_all_sessions_of_a_device_vanishing_at_once_is_taken_for_silence_until_s
     assert said(bench.poll(after=0.01, source=Source.SNMP_LOOK)) == [f"-{V4}"]
 
 
+def test_silence_between_two_empty_answers_is_no_proof_of_emptiness():
+    bench = Bench(service("dns", "edge1/*"), devices=(Device("edge1", stale_after=10.0),))
+    bench.poll(a=UP)
+    bench.poll()
+    bench.take(Silence("edge1", "rebooting"), 1.0)
+    bench.take(Tick(), 60.0)
+    for _ in range(9):
+        assert commands(bench.poll()) == []
+    assert commands(bench.poll(a=UP)) == []
+    assert bench.announced()
+
+
+def test_a_table_that_fills_again_row_by_row_withdraws_nothing_until_stale_after():
+    bench = Bench(
+        service("one", id_("a")),
+        service("two", id_("b"), prefixes=(V6,)),
+        devices=(Device("edge1", stale_after=10.0),),
+    )
+    bench.poll(a=UP, b=UP)
+    bench.poll()
+    for _ in range(9):
+        assert commands(bench.poll(a=UP)) == []
+    assert commands(bench.poll(a=UP, b=UP)) == []
+    bench.poll()
+    for _ in range(11):
+        effects = bench.poll(a=UP)
+        assert commands(effects) == []
+    assert looks(effects) == [("edge1", None)]
+    assert said(bench.poll(a=UP, after=0.01, source=Source.SNMP_LOOK)) == [f"-{V6}"]
+
+
 def test_an_empty_table_that_fills_again_changes_nothing():
     bench = Bench(service("dns", "edge1/*"), devices=(Device("edge1", stale_after=10.0),))
     bench.poll(a=UP)
@@ -380,6 +411,84 @@ def test_a_withdraw_that_was_not_taken_is_said_again_while_the_path_stays_down(o
     assert pauses == [1.0, 2.0, 4.0, 8.0]
     bench.take(Answer(command, Outcome.DONE))
     assert not commands(bench.take(Tick(), 1000.0))
+
+
+def test_a_withdraw_left_to_other_neighbours_is_never_said_again_alone():
+    """It would take the route from those who keep it."""
+    held = Believed("dns", Route(V4), 1)
+    now = Route(V4, neighbors=(N1,))
+    spec = replace(service("dns", "edge1/*"), routes=(now,))
+    bench = Bench(spec, restored=Restored(5, (held,), rib_kept=True), start=False)
+    withdrawn, announced = commands(bench.take(Start()))
+    bench.take(Answer(announced.command, Outcome.DONE))
+    bench.take(Answer(withdrawn.command, Outcome.TIMEOUT))
+    for _ in range(50):
+        assert not commands(bench.take(Tick(), 1.0))
+
+
+def test_refusals_of_an_announce_do_not_slow_its_withdraw():
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    command = commands(bench.poll(a=UP))[0].command
+    for _ in range(8):
+        bench.take(Answer(command, Outcome.ERROR))
+        (again,) = commands(bench.take(Tick(), 300.0))
+        command = again.command
+    bench.poll(a=UP)
+    withdrawn = commands(bench.poll(a=DOWN))[0].command
+    bench.take(Answer(withdrawn, Outcome.TIMEOUT))
+    assert said(bench.take(Tick(), 1.0)) == [f"-{V4}"]
+
+
+def test_a_withdraw_is_said_again_at_least_every_half_minute():
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    bench.poll(a=UP)
+    command = commands(bench.poll(a=DOWN))[0].command
+    for _ in range(12):
+        bench.take(Answer(command, Outcome.ERROR))
+        (again,) = commands(bench.take(Tick(), 30.0))
+        command = again.command
+
+
+def test_a_thousand_retries_take_turns():
+    services = [
+        service(
+            f"s{number}", id_("a"), prefixes=(ip_network(f"10.0.{number // 256}.{number % 256}/32"),), confirm=False
+        )
+        for number in range(1000)
+    ]
+    bench = Bench(*services)
+    for command in commands(bench.poll(a=UP)):
+        bench.take(Answer(command.command, Outcome.TIMEOUT))
+    repeated = []
+    while len(repeated) < 1000:
+        now = commands(bench.take(Tick(), 1.0))
+        assert 0 < len(now) <= 100
+        repeated += now
+    assert len({command.route.prefix for command in repeated}) == 1000
+
+
+def test_an_explicit_refusal_is_not_excused_by_an_older_update():
+    bench = Bench(service("dns", "edge1/*"))
+    command = commands(bench.poll(a=UP))[0].command
+    bench.take(Advertised(N1, V4, announced=True))
+    bench.take(Answer(command, Outcome.ERROR))
+    assert said(bench.take(Tick(), 1.0)) == [f"+{V4}"]
+
+
+def test_the_end_withdraws_what_exabgp_may_still_hold():
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    bench.poll(a=UP)
+    command = commands(bench.poll(a=DOWN))[0].command
+    bench.take(Answer(command, Outcome.TIMEOUT))
+    assert said(bench.take(Stop("SIGTERM", withdraw=True))) == [f"-{V4}"]
+
+
+def test_commands_that_nobody_answers_are_forgotten_in_time():
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    for _ in range(700):
+        bench.poll(a=UP)
+        bench.poll(a=DOWN)
+    assert len(bench.engine._commands) <= 1002
 
 
 def test_what_was_seen_on_the_wire_is_not_said_again_for_a_lost_answer():

@@ -99,6 +99,7 @@ def test_each_family_is_explained_once(world):
             "polls_total",
             "service_announced",
             "route_announced",
+            "route_refused",
             "route_commands_total",
             "reaction_seconds",
             "exabgp_answers_total",

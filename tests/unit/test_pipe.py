@@ -417,6 +417,55 @@ def test_a_newer_command_for_a_prefix_overtakes_the_older():
     run(play)
 
 
+def test_a_command_for_other_neighbours_overtakes_nothing():
+    """The withdraw from those who lose the route must not give way to the announce for those who keep it."""
+
+    async def play(exabgp):
+        waits = exabgp.fill()
+        exabgp.pipe.send(withdraw(1_000_000, 70_000))
+        exabgp.pipe.send(announce(1_000_001, 70_000, neighbors=(PEER,)))
+        lines = await exabgp.reads_lines(waits + 3)
+        assert lines[waits:] == [
+            dialect.line(withdraw(0, 70_000)),
+            dialect.line(announce(waits)),
+            dialect.line(announce(0, 70_000, neighbors=(PEER,))),
+        ]
+
+    run(play)
+
+
+def test_written_waits_for_what_was_not_taken_yet_and_not_for_answers():
+    async def play(exabgp):
+        exabgp.fill()
+        assert not await exabgp.pipe.written(0.05)
+        while not await exabgp.pipe.written(0.05):
+            exabgp.reads()
+        assert exabgp.pipe.waiting
+
+    run(play)
+
+
+def test_thousands_without_an_answer_are_given_up_in_turns(monkeypatch):
+    monkeypatch.setattr(pipe, "EXPIRED_SLICE", 10)
+    turns = []
+
+    async def play(exabgp):
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            turns.append(len(exabgp.delivered))
+            if len(exabgp.delivered) < 100:
+                loop.call_soon(turn)
+
+        for number in range(100):
+            exabgp.pipe.send(announce(number))
+        turn()
+        await exabgp.told(100)
+        assert all(later - before <= 10 for before, later in itertools.pairwise(turns))
+
+    run(play, ack_timeout=0.05)
+
+
 def test_lines_stay_whole_where_only_a_part_was_written():
     async def play(exabgp):
         # Above PIPE_BUF a write may be cut anywhere, also with other commands behind it.

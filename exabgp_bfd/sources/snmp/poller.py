@@ -403,7 +403,7 @@ class _Device:
         for part in self._pieces(known):
             news, rest, lost = await self._read(part, garbage)
             gone = gone or lost
-            if news and len(known) > len(part):
+            if news and (gone or len(known) > len(part)):
                 self._deliver(Poll(self.target.name, tuple(news), source=source))
                 told.update(seen.session.id for seen in news)
             else:

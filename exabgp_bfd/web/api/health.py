@@ -63,7 +63,8 @@ def _health(backend: Backend) -> dict[str, Any]:
     _, wall = backend.clock()
     started = backend.started()
     counts = documents.counts(snapshot)
-    well = journal and counts["devices"]["reachable"] == counts["devices"]["total"]
+    reachable = counts["devices"]["reachable"] == counts["devices"]["total"]
+    well = journal and reachable and not counts["routes"]["refused"]
     return {
         "status": "starting" if missing else "ok" if well else "degraded",
         "version": backend.version,
