@@ -125,7 +125,7 @@ class App:
             stdout,
             deliver=self.handle,
             store=self._store,
-            ended=self._exabgp_ended,
+            ended=self._end,
             answers=not _answers_are_off(os.environ),
         )
 
@@ -266,9 +266,6 @@ class App:
     def _hung_up(self) -> None:
         logger.warning("SIGHUP: this version cannot reload its settings; nothing changes until it is restarted")
 
-    def _exabgp_ended(self, reason: str) -> None:
-        self._end(reason)
-
     def _end(self, reason: str) -> None:
         if not self._stopping.is_set():
             self._stop_reason = reason
@@ -386,7 +383,7 @@ class App:
     def _report_quarantine(self) -> None:
         count = self._quarantine_total()
         if count > self._quarantined:
-            # One event a second at most, whatever a broken ExaBGP sends: the lines themselves are in the journal.
+            # One event a second at most, whatever a broken ExaBGP sends; the journal keeps broken events whole.
             details = {"count": count - self._quarantined, "total": count, "last": self.pipe.last_quarantined}
             self._quarantined = count
             self.handle(Note("message_quarantined", details))
