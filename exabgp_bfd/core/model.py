@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Literal
@@ -124,6 +125,17 @@ class Reading(StrEnum):
     UP = "up"
 
 
+class Action(StrEnum):
+    """What an operator orders of a service, against its health."""
+
+    ANNOUNCE = "announce"
+    WITHDRAW = "withdraw"
+    DRAIN = "drain"
+    """Announce with GRACEFUL_SHUTDOWN (RFC 8326) for `drain_time`, then withdraw."""
+    FREEZE = "freeze"
+    """Leave everything as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One BFD session on one device, named by what lasts (its peer), not by its index."""
@@ -173,6 +185,66 @@ class Route:
     """`target:65000:1`, `origin:65000:1`, or `0x` and 16 hexadecimal digits."""
     as_path: tuple[int, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What a service may announce once only: the prefix as text."""
+        return str(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Watchdog:
+    """The routes of ExaBGP's own configuration that carry `watchdog NAME`: said on and off together."""
+
+    name: str
+    """Letters, digits, `-` and `_`."""
+
+    @property
+    def key(self) -> str:
+        """What a service may announce once only: no prefix reads like this."""
+        return f"watchdog {self.name}"
+
+
+Target = Route | Watchdog
+"""What a service announces and withdraws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is other about a service's routes while it is not well; None keeps the service's own."""
+
+    med: int | None = None
+    local_preference: int | None = None
+    communities: tuple[str, ...] | None = None
+    large_communities: tuple[str, ...] | None = None
+    extended_communities: tuple[str, ...] | None = None
+    as_path: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a service's ladder: what holds from `up` sessions on, while they are too few for `require`."""
+
+    up: int
+    """At least 1, and less than the next better step has."""
+    change: Change | None
+    """None: withdraw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damping:
+    """Flap damping (RFC 2439 section 4.2): delays Up, never Down."""
+
+    penalty: float = 1000.0
+    """Added at each flap."""
+    cutoff: float = 3000.0
+    """The session is suppressed from this penalty on."""
+    reuse: float = 1500.0
+    """It is used again below this penalty."""
+    half_life: float = 60.0
+    """Seconds in which the penalty falls to its half."""
+    ceiling: float = 12000.0
+    """The penalty never grows beyond; so no suppression lasts longer than half_life * log2(ceiling / reuse)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -188,7 +260,7 @@ class Service:
     """What is announced while enough sessions are up, and the rules of deciding (DESIGN section 3)."""
 
     name: str
-    routes: tuple[Route, ...]
+    routes: tuple[Target, ...]
     selectors: tuple[Selector, ...]
     require: int | Literal["all"] = 1
     """How many sessions must be up; `any` is 1."""
@@ -203,16 +275,77 @@ class Service:
     on_admin_down: Reading = Reading.HOLD
     on_missing: Reading = Reading.DOWN
     on_unknown: Reading = Reading.HOLD
+    steps: tuple[Rung, ...] = ()
+    """Between "enough sessions" and `on_down`, the better step first."""
+    on_down: Change | None = None
+    """How it stays announced when even the last step has too few sessions; None: it is withdrawn."""
+    damping: Damping | None = None
+    drain_time: float = 60.0
+    """Seconds that a draining route stays announced with GRACEFUL_SHUTDOWN, and a drained one when it comes back."""
+    disable_file: str | None = None
+    """While this file exists, the service is withdrawn or drained."""
+    on_disable: Literal[Action.WITHDRAW, Action.DRAIN] = Action.WITHDRAW
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of time, in seconds since the epoch; None: without beginning, or without end."""
+
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Weekly:
+    """A stretch of time that comes each week, in the time of a zone."""
+
+    days: frozenset[int]
+    """Monday is 0."""
+    hour: int
+    minute: int
+    duration: float
+    """Seconds, at most a week; it may end on another day."""
+    zone: tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Maintenance that is known beforehand, of devices, sessions or services."""
+
+    name: str
+    when: Span | Weekly
+    devices: tuple[str, ...] = ()
+    sessions: tuple[Selector, ...] = ()
+    reading: Literal[Reading.HOLD, Reading.DOWN] = Reading.HOLD
+    """What the sessions count as meanwhile, whatever is seen of them: as before, or down."""
+    services: tuple[str, ...] = ()
+    action: Action = Action.FREEZE
+    """What is ordered of the services meanwhile."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """How many services may be withdrawn for their health within a window (seconds); both None: any number."""
+
+    max_withdrawn: int | None = None
+    max_share: float | None = None
+    """A share of all services, 0 to 1; at least one service may always go."""
+    within: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything the engine decides by: devices, services and what is recorded."""
+    """Everything the engine decides by: devices, services, windows and what is recorded."""
 
     devices: tuple[Device, ...] = ()
     services: tuple[Service, ...] = ()
     record_polls: bool = False
     """Whether every observation becomes an event, or only changes."""
+    windows: tuple[Window, ...] = ()
+    guard: Guard = Guard()
+    forget_after: float = 86400.0
+    """Seconds after which a session whose row vanished is forgotten."""
 
 
 # --- inputs: what happens to the engine -------------------------------------------------------------------------
@@ -227,6 +360,12 @@ class Observation:
     diagnostic: Diagnostic | None = None
     details: Mapping[str, Any] | None = None
     """More that the sample told (interval, counters), kept in the event when the state changes."""
+    ups: int | None = None
+    """How often the session came up since it was made: bfdSessPerfSessUpCount, RFC 7331."""
+    downs: int | None = None
+    """How often it went down, where the MIB counts that."""
+    last_up: int | None = None
+    """When it last came up, in any measure that only another coming up changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +468,94 @@ class Stop:
     withdraw: bool = False
 
 
-Input = Start | Stop | Poll | Silence | Tick | Answer | Advertised | Neighbor | Webhook | Note
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What the wall clock reads now, in seconds since the epoch; sent when it no longer runs as it did."""
+
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Our own loop did not run for so many seconds: until now we saw nothing, and that says nothing of anybody."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An operator's word on a service, which beats its health; times are seconds since the epoch."""
+
+    service: str
+    action: Action
+    actor: str
+    reason: str
+    since: float
+    expires: float | None = None
+    """None: until it is cleared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """An operator's word that the guard's limit does not hold."""
+
+    actor: str
+    reason: str
+    since: float
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An operator sets an override, or lifts the limit; what went before is replaced."""
+
+    what: Override | Lift
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """An operator takes back the override of a service, or (None) the lifting of the limit."""
+
+    service: str | None
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """Whether a service's `disable_file` is there."""
+
+    service: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """From now on another plan holds, all of it at once."""
+
+    plan: Plan
+    actor: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+Input = (
+    Start
+    | Stop
+    | Poll
+    | Silence
+    | Tick
+    | Answer
+    | Advertised
+    | Neighbor
+    | Webhook
+    | Note
+    | Clock
+    | Stall
+    | Order
+    | Clear
+    | Disabled
+    | Reload
+)
 
 
 # --- effects: what the engine wants done, in this order ---------------------------------------------------------
@@ -341,7 +567,7 @@ class Withdraw:
 
     command: int
     service: str
-    route: Route
+    route: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +576,15 @@ class Announce:
 
     command: int
     service: str
-    route: Route
+    route: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Ask a device more often while its sessions are changing, or as usual again."""
+
+    device: str
+    quick: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,24 +622,33 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep what is now believed announced for a service's prefix, for our next start (None: nothing is)."""
+    """Keep what is now believed announced for one of a service's targets, for our next start (None: nothing is)."""
 
     service: str
-    prefix: Prefix
-    route: Route | None
+    key: str
+    """The target's."""
+    route: Target | None
     event: int
 
 
+@dataclass(frozen=True, slots=True)
+class RememberOrder:
+    """Keep what an operator ordered of a service (None: of the guard), for our next start; None: nothing any more."""
+
+    service: str | None
+    order: Override | Lift | None
+
+
 Command = Withdraw | Announce
-Effect = Withdraw | Announce | Look | Record | Remember
+Effect = Withdraw | Announce | Look | Pace | Record | Remember | RememberOrder
 
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """A route that was announced when our predecessor stopped."""
+    """A target that was announced when our predecessor stopped."""
 
     service: str
-    route: Route
+    route: Target
     event: int
 
 
@@ -419,6 +662,10 @@ class Restored:
     """True when the same ExaBGP that held our predecessor's routes started us again: its RIB still has them."""
     expired: bool = False
     """True when our predecessor's last sign of life is too old, and its ExaBGP gone: nothing is taken up from it."""
+    wall: float = 0.0
+    """What the wall clock reads at the start, in seconds since the epoch."""
+    overrides: tuple[Override, ...] = ()
+    lift: Lift | None = None
 
 
 # --- views: what others may read, immutable and shared by reference ---------------------------------------------
@@ -442,9 +689,10 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A service's route: what was said, what was accepted, what was seen on the wire."""
+    """One of a service's targets: what was said, what was accepted, what was seen on the wire."""
 
-    route: Route
+    route: Target
+    """As it was announced last, or else as it is configured."""
     announced: bool
     accepted: bool | None
     """None: no answer yet."""
@@ -461,6 +709,8 @@ class LegView:
     state: State
     counts_as: str
     """`up`, `down`, or `undecided` while nothing is known that could decide."""
+    why: str
+    """The rule that made it so, or that keeps it from changing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,6 +728,44 @@ class ServiceView:
     legs: tuple[LegView, ...]
     routes: tuple[RouteView, ...]
     why: str
+    health: str
+    """What the sessions alone would have: `full`, `step N`, `down`, or `undecided`."""
+    layer: str
+    """What decides now: `health`, `override`, `disable_file`, `window`, `guard` or `start`."""
+    override: Override | None
+    windows: tuple[str, ...]
+    """The names of the windows that are open for it."""
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuardView:
+    """What the guard holds back, and why."""
+
+    held: tuple[str, ...]
+    """The services that would be withdrawn but for the limit."""
+    withdrawn: tuple[str, ...]
+    """Those that count against the limit now."""
+    limit: int | None
+    lift: Lift | None
+    blind: bool
+    """Whether every device fell silent at once."""
+    clock_doubted: bool
+    """Whether the wall clock jumped a moment ago, so that nothing begins or ends by it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a service is, or is not, announced: the answer in a sentence, then what led there, each in a sentence."""
+
+    service: str
+    announced: bool
+    answer: str
+    because: tuple[str, ...]
+    sessions: tuple[str, ...]
+    routes: tuple[str, ...]
+    event: int | None
+    """The event of the last decision, whose chain of causes tells how it came to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +782,20 @@ class DeviceView:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What another plan would change at once, if it held from now on; what is left out stays as it is."""
+
+    commands: tuple[Command, ...]
+    """In their order, each numbered 0."""
+    added: tuple[str, ...]
+    """Services that are new."""
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    devices_added: tuple[str, ...]
+    devices_removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything at one moment, for the web and the metrics."""
 
@@ -502,6 +804,9 @@ class Snapshot:
     sessions: tuple[SessionView, ...]
     services: tuple[ServiceView, ...]
     neighbors: Mapping[str, str]
+    guard: GuardView
+    windows: tuple[str, ...]
+    """The names of the windows that are open."""
 
 
 # --- questions --------------------------------------------------------------------------------------------------
