@@ -12,26 +12,47 @@ import difflib
 import re
 import socket
 import tomllib
+import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 from exabgp_bfd.core.model import (
+    Action,
     Address,
+    Change,
     ConfigError,
+    Damping,
     Device,
+    Guard,
     Plan,
     Prefix,
     Reading,
     Route,
+    Rung,
     Secret,
     Selector,
     Service,
+    Span,
+    Target,
+    Watchdog,
+    Weekly,
+    Window,
 )
 
 DEFAULT_JOURNAL: Final = Path("/var/lib/exabgp-bfd/journal.db")
@@ -51,6 +72,15 @@ OidValues = Literal["oper", "state"]
 WebhookEffect = Literal["record", "probe", "observe"]
 Role = Literal["read", "operate", "admin"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+ReadingName = Literal["down", "hold", "up"]
+WindowAction = Literal["hold", "down", "freeze", "drain", "withdraw", "announce"]
+
+WATCHDOG_FATAL: Final = frozenset(
+    {"json", "debug", "crash", "shutdown", "restart", "reset", "operational", "disable-ack", "silence-ack"}
+)
+"""What no watchdog's name may hold, since ExaBGP finds it in a line; a test holds it against speaker/dialect.py."""
+_WATCHDOG_COMMANDS: Final = frozenset({"announce", "withdraw", "version", "teardown", "reload", "help", "enable-ack"})
+"""What no watchdog may be called: ExaBGP takes a line that ends with one of these for that command (5.0.15)."""
 
 
 class SettingsError(ConfigError):
@@ -78,6 +108,8 @@ class DeviceSettings:
     timeout: float = 1.0
     retries: int = 1
     stale_after: float = 10.0
+    fast_interval: float = 0.5
+    """Between two polls while a session of the device is changing; never more than `interval`."""
     engine: EngineName = "auto"
     profile: str = "auto"
     oid: str | None = None
@@ -106,6 +138,8 @@ class StorageSettings:
     keep_events: float = 90 * 86400.0
     keep_messages: float = 7 * 86400.0
     max_events: int = 1_000_000
+    keep_inputs: float = 7 * 86400.0
+    """How long what was observed is kept, for a replay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +426,128 @@ def _read_require(value: object) -> int | Literal["all"]:
     raise ValueError(f'must be "any", "all" or a whole number of sessions from 1, not {_show(value)}')
 
 
+def _read_watchdog(value: object) -> str:
+    name = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ValueError(f"must be 1 to 64 letters, digits, - and _, as the route's `watchdog` has, not {_show(name)}")
+    harm = min((word for word in WATCHDOG_FATAL if word in name.lower()), default=None)
+    if harm is not None:
+        raise ValueError(f"{_show(name)} holds {harm}, which ExaBGP takes for a command of its own: use another name")
+    if name.lower() in _WATCHDOG_COMMANDS:
+        raise ValueError(f"{_show(name)} is a command of ExaBGP: use another name, perhaps {'wd-' + name!r}")
+    return name
+
+
+def _read_up(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError(f"must be a whole number of sessions from 1 (on_down is for fewer), not {_show(value)}")
+
+
+def _read_withdraw(value: object) -> bool:
+    if value is True:
+        return True
+    raise ValueError(f"must be true, not {_show(value)}: leave it out where the step announces")
+
+
+def _read_on_down(value: object) -> object:
+    """`withdraw` -> None; a table is read as one."""
+    if value == "withdraw":
+        return None
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f'must be "withdraw" or a table of what changes, {{ med = 500 }}, not {_show(value)}')
+
+
+def _read_damping(value: object) -> object:
+    """false -> None, true -> a table of defaults; a table is read as one."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f'must be true, false or a table such as {{ half_life = "15m" }}, not {_show(value)}')
+
+
+def _read_penalty(value: object) -> float:
+    # The upper bound refuses infinity, and both refuse NaN, which fails every comparison.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e9:
+        return float(value)
+    raise ValueError(f"must be a number more than 0 and at most 1e9, not {_show(value)}")
+
+
+def _read_limit(value: object) -> int | float:
+    """A whole number of services, or a share of them between 0 and 1."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    share = value if isinstance(value, float) else 0.0
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", value)):
+        share = float(match[1]) / 100
+    if 0 < share < 1:
+        return share
+    raise ValueError(
+        "must be a whole number of services from 1, or a share of them between none and all such as "
+        f'"30%" or 0.3, not {_show(value)}; leave it out for no limit'
+    )
+
+
+def _read_reason(value: object) -> str:
+    reason = _text(value) if value != "" else ""
+    if len(reason) > 1000:
+        raise ValueError("must have at most 1000 characters")
+    return reason
+
+
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _read_weekly(value: object) -> tuple[frozenset[int], int, int]:
+    """`sat,sun 02:00` or `daily 02:00` -> days (Monday is 0), hour and minute."""
+    text = _text(value)
+    match = re.fullmatch(r"([a-z]+(?: ?, ?[a-z]+)*) +([01][0-9]|2[0-3]):([0-5][0-9])", text.lower())
+    if match is None:
+        raise ValueError(f'must be days and a time such as "sat,sun 02:00" or "daily 02:00", not {_show(text)}')
+    names = [name.strip() for name in match[1].split(",")]
+    days = range(7) if names == ["daily"] else [_day(name) for name in names]
+    if len({*days}) < len(days):
+        raise ValueError(f"names a day twice: {_show(text)}")
+    return frozenset(days), int(match[2]), int(match[3])
+
+
+def _day(name: str) -> int:
+    if name not in _DAYS:
+        hint = f", did you mean `{name[:3]}`?" if name[:3] in _DAYS else ""
+        raise ValueError(f"{_show(name)} is no day: use {', '.join(_DAYS)}, or daily alone{hint}")
+    return _DAYS.index(name)
+
+
+def _read_moment(value: object) -> datetime:
+    """A date-time of TOML, with or without an offset."""
+    example = "2026-12-01T02:00:00Z, or without the Z in the time of `zone`"
+    if isinstance(value, str):
+        raise ValueError(f"must be a date and time without quotes: {example}")  # noqa: TRY004
+    if not isinstance(value, datetime):
+        raise ValueError(f"must be a date and a time: {example}")  # noqa: TRY004
+    # Room on both sides for what any zone adds, so that nobody who shows it leaves the calendar.
+    if not 1970 < value.year < 9999:
+        raise ValueError(f"must be in the years 1971 to 9998, not {value.year}")
+    return value
+
+
+def _read_zone(value: object) -> tzinfo:
+    name = _text(value)
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # OSError: "America" is a folder of the system's own zones.
+        if name == "UTC":
+            return UTC
+    known = zoneinfo.available_timezones()
+    if not known:
+        raise ValueError(f"{_show(name)} cannot be looked up: this system has no time zones, install tzdata")
+    hint = _suggest(name, known) or ', for example "Europe/Berlin" or "UTC"'
+    raise ValueError(f"{_show(name)} is no time zone of the IANA database{hint}")
+
+
 _NAMED_COMMUNITIES: Final = frozenset({"no-export", "no-advertise", "no-export-subconfed", "no-peer", "blackhole"})
 """Names that ExaBGP 4.2 and 5 know themselves (RFC 1997, 3765, 7999)."""
 _NUMBERED_COMMUNITIES: Final[Mapping[str, str]] = {
@@ -481,6 +637,24 @@ def _read_retention(value: object) -> float:
     return seconds
 
 
+def _read_span(value: object) -> float:
+    seconds = _read_duration(value)
+    if seconds <= 0:
+        raise ValueError(f"must be more than 0, not {_show(value)}")
+    return seconds
+
+
+def _at_most(limit: float, words: str) -> Callable[[float], float]:
+    """A check that a duration is no longer than `limit` seconds, which are `words`."""
+
+    def check(seconds: float) -> float:
+        if seconds > limit:
+            raise ValueError(f"must be at most {words}, not {seconds:g} s")
+        return seconds
+
+    return check
+
+
 def _read_oid(value: object) -> str:
     oid = _text(value).removeprefix(".")
     parts = oid.split(".")
@@ -541,6 +715,13 @@ AddressText = Annotated[Address, PlainValidator(_read_address)]
 PrefixText = Annotated[Prefix, PlainValidator(_read_prefix)]
 OidText = Annotated[str, PlainValidator(_read_oid)]
 Retention = Annotated[float, PlainValidator(_read_retention)]
+Duration = Annotated[float, PlainValidator(_read_span)]
+"""More than nothing, in seconds."""
+Penalty = Annotated[float, PlainValidator(_read_penalty)]
+Community = Annotated[str, PlainValidator(_read_community)]
+LargeCommunity = Annotated[str, PlainValidator(_read_large_community)]
+ExtendedCommunity = Annotated[str, PlainValidator(_read_extended_community)]
+SelectorText = Annotated[Selector, PlainValidator(_read_selector)]
 Interval = Annotated[float, Field(ge=0.05, le=3600)]
 Unsigned32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 Asn = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
@@ -569,6 +750,7 @@ class _Storage(_Table):
     keep_events: Retention = 90 * 86400.0
     keep_messages: Retention = 7 * 86400.0
     max_events: Annotated[int, Field(ge=1)] = 1_000_000
+    keep_inputs: Retention = 7 * 86400.0
 
 
 class _SnmpKeys(_Table):
@@ -580,11 +762,13 @@ class _SnmpKeys(_Table):
     timeout: Annotated[float, Field(ge=0.05, le=60)] | None = None
     retries: Annotated[int, Field(ge=0, le=10)] | None = None
     stale_after: Annotated[float, Field(gt=0, le=86400)] | None = None
+    fast_interval: Interval | None = None
     engine: EngineName | None = None
 
 
 class _Snmp(_SnmpKeys):
     record_polls: bool = False
+    forget_after: Duration = 86400.0
 
 
 class _Device(_SnmpKeys):
@@ -596,28 +780,77 @@ class _Device(_SnmpKeys):
     values: OidValues | None = None
 
 
+class _Change(_Table):
+    """What may be other while a service is not well; None is not said."""
+
+    med: Unsigned32 | None = None
+    local_preference: Unsigned32 | None = None
+    communities: list[Community] | None = None
+    large_communities: list[LargeCommunity] | None = None
+    extended_communities: list[ExtendedCommunity] | None = None
+    as_path: list[Asn] | None = None
+
+
+class _Step(_Change):
+    up: Annotated[int, PlainValidator(_read_up)]
+    withdraw: Annotated[bool, PlainValidator(_read_withdraw)] = False
+
+
+class _Damping(_Table):
+    penalty: Penalty = Damping().penalty
+    cutoff: Penalty = Damping().cutoff
+    reuse: Penalty = Damping().reuse
+    half_life: Duration = Damping().half_life
+    ceiling: Penalty = Damping().ceiling
+
+
 class _Service(_Table):
     name: NameText
-    prefixes: Annotated[list[PrefixText], Field(min_length=1)]
+    prefixes: Annotated[list[PrefixText], Field(min_length=1)] = []
+    watchdog: Annotated[str, PlainValidator(_read_watchdog)] | None = None
     next_hop: Annotated[tuple[Address, ...], PlainValidator(_read_next_hop)] = ()
     neighbors: Annotated[list[AddressText], BeforeValidator(lambda value: [] if value == "all" else value)] = []
     med: Unsigned32 | None = None
     local_preference: Unsigned32 | None = None
-    communities: list[Annotated[str, PlainValidator(_read_community)]] = []
-    large_communities: list[Annotated[str, PlainValidator(_read_large_community)]] = []
-    extended_communities: list[Annotated[str, PlainValidator(_read_extended_community)]] = []
+    communities: list[Community] = []
+    large_communities: list[LargeCommunity] = []
+    extended_communities: list[ExtendedCommunity] = []
     as_path: list[Asn] = []
-    sessions: Annotated[list[Annotated[Selector, PlainValidator(_read_selector)]], Field(min_length=1)]
+    sessions: Annotated[list[SelectorText], Field(min_length=1)]
     require: Annotated[int | Literal["all"], PlainValidator(_read_require)] = 1
     rise: Count = 3
     fall: Count = 1
     hold_up: Annotated[float, Field(ge=0, le=86400)] = 10.0
     confirm: bool = True
     confirm_timeout: Annotated[float, Field(ge=0.05, le=60)] = 0.5
-    on_down: Literal["withdraw"] = "withdraw"
-    on_admin_down: Literal["down", "hold", "up"] = "hold"
-    on_missing: Literal["down", "hold", "up"] = "down"
-    on_unknown: Literal["down", "hold", "up"] = "hold"
+    step: list[_Step] = []
+    on_down: Annotated[_Change | None, BeforeValidator(_read_on_down)] = None
+    damping: Annotated[_Damping | None, BeforeValidator(_read_damping)] = None
+    drain_time: Annotated[float, PlainValidator(_read_duration), AfterValidator(_at_most(86400, 'a day, "24h"'))] = 60.0
+    disable_file: PathText | None = None
+    on_disable: Literal["withdraw", "drain"] = "withdraw"
+    on_admin_down: ReadingName = "hold"
+    on_missing: ReadingName = "down"
+    on_unknown: ReadingName = "hold"
+
+
+class _Window(_Table):
+    name: NameText
+    start: Annotated[datetime, PlainValidator(_read_moment)] | None = None
+    end: Annotated[datetime, PlainValidator(_read_moment)] | None = None
+    weekly: Annotated[tuple[frozenset[int], int, int], PlainValidator(_read_weekly)] | None = None
+    duration: Annotated[Duration, AfterValidator(_at_most(7 * 86400, 'a week, "7d"'))] | None = None
+    zone: Annotated[tzinfo, PlainValidator(_read_zone)] = Field(default_factory=lambda: _read_zone("UTC"))
+    devices: Annotated[list[NameText], Field(min_length=1)] = []
+    sessions: Annotated[list[SelectorText], Field(min_length=1)] = []
+    services: Annotated[list[NameText], Field(min_length=1)] = []
+    action: WindowAction | None = None
+    reason: Annotated[str, PlainValidator(_read_reason)] = ""
+
+
+class _Guard(_Table):
+    max_withdrawn: Annotated[int | float, PlainValidator(_read_limit)] | None = None
+    within: Duration = Guard().within
 
 
 class _Webhook(_Table):
@@ -655,6 +888,8 @@ class _File(_Table):
     traps: _Traps | None = None
     device: list[_Device] = []
     service: list[_Service] = []
+    window: list[_Window] = []
+    guard: _Guard = _Guard()
     webhook: _Webhook = _Webhook()
     api: _Api = _Api()
     log: _Log = _Log()
@@ -669,12 +904,17 @@ _TABLES: Final[Mapping[tuple[str, ...], type[_Table]]] = {
     ("traps",): _Traps,
     ("device",): _Device,
     ("service",): _Service,
+    ("service", "step"): _Step,
+    ("service", "on_down"): _Change,
+    ("service", "damping"): _Damping,
+    ("window",): _Window,
+    ("guard",): _Guard,
     ("webhook",): _Webhook,
     ("api",): _Api,
     ("api", "key"): _Key,
     ("log",): _Log,
 }
-_TABLE_LISTS: Final = frozenset({("device",), ("service",), ("api", "key")})
+_TABLE_LISTS: Final = frozenset({("device",), ("service",), ("service", "step"), ("window",), ("api", "key")})
 
 _EXAMPLES: Final[Mapping[str, str]] = {
     "name": 'name = "edge1"',
@@ -684,6 +924,9 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "role": 'role = "read"',
     "sha256": "the SHA-256 of the key, 64 hexadecimal digits",
     "listen": 'listen = "127.0.0.1:1162"',
+    "up": "up = 1",
+    "devices": 'devices = ["edge1"]',
+    "services": 'services = ["dns"]',
 }
 
 
@@ -1044,6 +1287,7 @@ class _Build:
             timeout=table.timeout or snmp.timeout or 1.0,
             retries=_first(table.retries, snmp.retries, 1),
             stale_after=self.stale_after(placed, interval),
+            fast_interval=self.fast_interval(placed, interval),
             engine=engine,
             profile=table.profile,
             oid=table.oid,
@@ -1076,6 +1320,25 @@ class _Build:
             )
         return said
 
+    def fast_interval(self, placed: _Placed, interval: float) -> float:
+        """The seconds between two polls while something changes; half of the interval where nothing was said."""
+        said = placed.table.fast_interval or self.table.snmp.fast_interval
+        if said is None:
+            return min(interval, max(0.05, interval / 2))
+        if said > interval:
+            if placed.table.fast_interval is not None:
+                place = f"{placed.place}.fast_interval"
+            elif placed.table.interval is not None:
+                place = f"{placed.place}.interval"
+            else:
+                place = self.place("snmp", "fast_interval")
+            self.fail(
+                place,
+                f"fast_interval = {said:g} s is slower than the {interval:g} s between two polls: "
+                f"leave it out, or give at most {interval:g}",
+            )
+        return said
+
     def check_oid(self, placed: _Placed) -> None:
         """Profile `oid` needs both of its keys, and no other profile has them."""
         table = placed.table
@@ -1092,10 +1355,11 @@ class _Build:
     # -- services
 
     def services(self, devices: Sequence[str]) -> tuple[Service, ...]:
-        """Every service of the file, and the one of --prefix; names and prefixes are unique."""
+        """Every service of the file, and the one of --prefix; names, prefixes and watchdogs are unique."""
         services = []
         names: dict[str, str] = {}
         prefixes: dict[Prefix, str] = {}
+        watchdogs: dict[str, str] = {}
         for index, table in enumerate(self.table.service):
             if table.name in names:
                 self.fail(
@@ -1105,6 +1369,14 @@ class _Build:
             names.setdefault(table.name, f"service[{index}]")
             for number, prefix in enumerate(table.prefixes):
                 self.claim(prefixes, prefix, table.name, self.place("service", index, "prefixes", number))
+            if table.watchdog in watchdogs:
+                self.fail(
+                    self.place("service", index, "watchdog"),
+                    f"{table.watchdog} already belongs to the service {watchdogs[table.watchdog]}: "
+                    "a watchdog belongs to one service",
+                )
+            elif table.watchdog is not None:
+                watchdogs[table.watchdog] = table.name
             services.append(self.service(index, table, devices))
         if "prefixes" in self.given and (name := self.device_name()) is not None:
             services.append(self.given_service(name, names, prefixes))
@@ -1143,12 +1415,14 @@ class _Build:
                     self.place("service", index, "sessions", number),
                     f"service {table.name} follows {selector}, but there is no device {selector.device}{hint}",
                 )
-        for key in ("sessions", "neighbors", "communities", "large_communities", "extended_communities"):
-            self.check_twice(index, key, getattr(table, key))
+        for key in ("sessions", "neighbors"):
+            self.check_twice(getattr(table, key), "service", index, key)
+        self.check_communities(table, "service", index)
         self.check_require(index, table)
+        self.check_watchdog(index, table)
         return Service(
             name=table.name,
-            routes=tuple(self.route(index, table, number) for number in range(len(table.prefixes))),
+            routes=self.targets(index, table),
             selectors=tuple(table.sessions),
             require=table.require,
             rise=table.rise,
@@ -1159,12 +1433,22 @@ class _Build:
             on_admin_down=Reading(table.on_admin_down),
             on_missing=Reading(table.on_missing),
             on_unknown=Reading(table.on_unknown),
+            steps=self.steps(index, table),
+            on_down=None if table.on_down is None else self.change(table.on_down, "service", index, "on_down"),
+            damping=None if table.damping is None else self.damping(table.damping, index),
+            drain_time=table.drain_time,
+            disable_file=None if table.disable_file is None else str(self.path(table.disable_file)),
+            on_disable=Action.DRAIN if table.on_disable == "drain" else Action.WITHDRAW,
         )
 
-    def check_twice(self, index: int, key: str, values: Sequence[object]) -> None:
+    def check_communities(self, table: _Service | _Change, *location: int | str) -> None:
+        for key in ("communities", "large_communities", "extended_communities"):
+            self.check_twice(getattr(table, key) or (), *location, key)
+
+    def check_twice(self, values: Sequence[object], *location: int | str) -> None:
         for number, value in enumerate(values):
             if value in values[:number]:
-                self.fail(self.place("service", index, key, number), f"{value} is listed twice: leave one out")
+                self.fail(self.place(*location, number), f"{value} is listed twice: leave one out")
 
     def check_require(self, index: int, table: _Service) -> None:
         """More sessions than can ever be matched would keep the service down for ever."""
@@ -1175,6 +1459,124 @@ class _Build:
                 f"{table.require} sessions are required, but only {len(table.sessions)} are listed: "
                 f'list more, use "device/*", or require at most {len(table.sessions)}',
             )
+
+    def check_watchdog(self, index: int, table: _Service) -> None:
+        """A service has prefixes or a watchdog; with a watchdog alone it has nothing that describes a route."""
+        if table.prefixes:
+            return
+        if table.watchdog is None:
+            self.fail(
+                self.place("service", index, "prefixes"),
+                f'is missing, for example {_EXAMPLES["prefixes"]}; or give watchdog = "NAME", for the routes of '
+                "ExaBGP's configuration that carry it",
+            )
+            return
+        for key in ("next_hop", "neighbors", *Change.__dataclass_fields__, "step", "on_down"):
+            if getattr(table, key) not in (None, [], ()):
+                self.fail(
+                    self.place("service", index, key),
+                    f"the routes of watchdog {table.watchdog} stand in ExaBGP's configuration, and only come and go: "
+                    "write it there and leave it out here, or give prefixes",
+                )
+
+    # -- ladders and damping
+
+    def steps(self, index: int, table: _Service) -> tuple[Rung, ...]:
+        """The ladder, the better step first; refuses one that has gaps or contradicts itself."""
+        self.check_ups(index, table)
+        rungs = []
+        for number, step in enumerate(table.step):
+            location = ("service", index, "step", number)
+            if step.withdraw and _changes(step):
+                self.fail(
+                    self.place(*location, "withdraw"),
+                    f"what is withdrawn has no {' or '.join(_changes(step))}: leave out the one or the other",
+                )
+            change = None if step.withdraw else self.change(step, *location)
+            rungs.append((Rung(step.up, change), self.place(*location)))
+        rungs.sort(key=lambda placed: -placed[0].up)
+        self.check_order(index, table, rungs)
+        return tuple(rung for rung, _ in rungs)
+
+    def check_ups(self, index: int, table: _Service) -> None:
+        """Each step has fewer sessions than are required, its own number of them, and no number is left out."""
+        wild = any(selector.pattern == "*" for selector in table.sessions)
+        full = len(table.sessions) if table.require == "all" else table.require
+        # How many `all` are is not known beforehand where a star may match any number.
+        top = None if table.require == "all" and wild else full
+        ups: set[int] = set()
+        for number, step in enumerate(table.step):
+            place = self.place("service", index, "step", number, "up")
+            if top is not None and step.up >= top:
+                remedy = f"give at most {top - 1}" if top > 1 else "require more sessions, or leave the step out"
+                self.fail(place, f"with {step.up} up nothing is amiss, since {top} are enough for `require`: {remedy}")
+            elif step.up in ups:
+                self.fail(place, f"a step with up = {step.up} was already given: leave one out")
+            else:
+                ups.add(step.up)
+        # A wrong number has been refused above, and is no gap beside.
+        if not ups or len(ups) < len(table.step):
+            return
+        highest = max(ups) if top is None else top - 1
+        count = highest - min(ups) + 1 - len(ups)
+        if count > 0:
+            # Only the first few are looked for: `require` may be any number.
+            missing = [*islice((number for number in range(highest, min(ups), -1) if number not in ups), 5)]
+            more = f" and {count - 5} more" if count > 5 else ""
+            self.fail(
+                self.place("service", index, "step"),
+                f"is a ladder with gaps: it says nothing of {', '.join(map(str, missing))}{more} sessions up: "
+                f"add [[service.step]] with up = {missing[0]}",
+            )
+
+    def check_order(self, index: int, table: _Service, rungs: Sequence[tuple[Rung, str]]) -> None:
+        """What a step withdrew, no lower one announces again."""
+        gone: Rung | None = None
+        remedy = "with fewer sessions it cannot be better: withdraw here too, or announce there"
+        for rung, place in rungs:
+            if gone is not None and rung.change is not None:
+                self.fail(place, f"contradicts the step with up = {gone.up}, which withdraws: {remedy}")
+            if gone is None and rung.change is None:
+                gone = rung
+        if gone is not None and table.on_down is not None:
+            self.fail(
+                self.place("service", index, "on_down"),
+                f"contradicts the step with up = {gone.up}, which withdraws: {remedy}",
+            )
+
+    def change(self, table: _Change, *location: int | str) -> Change:
+        """What is other about the routes; at least one thing is."""
+        said = _changes(table)
+        if not said:
+            remedy = "or withdraw = true" if isinstance(table, _Step) else 'or "withdraw"'
+            self.fail(
+                self.place(*location),
+                f"says nothing that changes: give one of {', '.join(Change.__dataclass_fields__)}, {remedy}",
+            )
+        self.check_communities(table, *location)
+        return Change(**said)
+
+    def damping(self, table: _Damping, index: int) -> Damping:
+        """Flap damping whose thresholds are in their order."""
+        for low, high in (("penalty", "ceiling"), ("cutoff", "ceiling"), ("reuse", "cutoff")):
+            least, most = getattr(table, low), getattr(table, high)
+            if least < most or (least == most and high == "ceiling"):
+                continue
+            # At the one that was written; the other is perhaps its default.
+            key = low if low in table.model_fields_set else high
+            self.fail(
+                self.place("service", index, "damping", key),
+                f"{low} = {least:g} must be {'at most' if high == 'ceiling' else 'less than'} {high} = {most:g}: "
+                "change one of them",
+            )
+        return Damping(table.penalty, table.cutoff, table.reuse, table.half_life, table.ceiling)
+
+    # -- routes
+
+    def targets(self, index: int, table: _Service) -> tuple[Target, ...]:
+        """What the service announces: its prefixes, then its watchdog."""
+        routes: list[Target] = [self.route(index, table, number) for number in range(len(table.prefixes))]
+        return (*routes, Watchdog(table.watchdog)) if table.watchdog is not None else tuple(routes)
 
     def route(self, index: int, table: _Service, number: int) -> Route:
         """One prefix with the service's attributes and the next hop of its family."""
@@ -1210,19 +1612,130 @@ class _Build:
         )
         return "self"
 
+    # -- windows and the guard
+
+    def windows(self, devices: Sequence[str], services: Sequence[str]) -> tuple[Window, ...]:
+        """Every maintenance window; names are unique."""
+        seen: dict[str, int] = {}
+        for index, table in enumerate(self.table.window):
+            if table.name in seen:
+                self.fail(
+                    self.place("window", index, "name"),
+                    f"the window {table.name} was already given at window[{seen[table.name]}]: rename one",
+                )
+            seen.setdefault(table.name, index)
+        return tuple(self.window(index, table, devices, services) for index, table in enumerate(self.table.window))
+
+    def window(self, index: int, table: _Window, devices: Sequence[str], services: Sequence[str]) -> Window:
+        """One window as the core knows it."""
+        self.check_scope(index, table, devices, services)
+        reading, action = self.window_action(index, table)
+        return Window(
+            name=table.name,
+            when=self.span(index, table) if table.weekly is None else self.weekly(index, table, table.weekly),
+            devices=tuple(table.devices),
+            sessions=tuple(table.sessions),
+            reading=reading,
+            services=tuple(table.services),
+            action=action,
+            reason=table.reason,
+        )
+
+    def check_scope(self, index: int, table: _Window, devices: Sequence[str], services: Sequence[str]) -> None:
+        """A window is of devices and sessions that there are, or of services that there are."""
+        if table.services and (table.devices or table.sessions):
+            self.fail(
+                self.place("window", index, "services"),
+                "a window is of devices and sessions, or of services: make two windows of it",
+            )
+        elif not (table.services or table.devices or table.sessions):
+            self.fail(
+                self.place("window", index),
+                f"says nothing of what it is: give {_EXAMPLES['devices']}, {_EXAMPLES['sessions']} "
+                f"or {_EXAMPLES['services']}",
+            )
+        for key in ("devices", "sessions", "services"):
+            self.check_twice(getattr(table, key), "window", index, key)
+        named = [("devices", number, name, devices) for number, name in enumerate(table.devices)]
+        named += [("sessions", number, selector.device, devices) for number, selector in enumerate(table.sessions)]
+        named += [("services", number, name, services) for number, name in enumerate(table.services)]
+        for key, number, name, known in named:
+            if name not in known:
+                kind = "service" if key == "services" else "device"
+                self.fail(
+                    self.place("window", index, key, number),
+                    f"there is no {kind} {name}{_suggest(name, known) or _known(known)}",
+                )
+
+    def window_action(self, index: int, table: _Window) -> tuple[Literal[Reading.HOLD, Reading.DOWN], Action]:
+        """What the sessions count as, or what is ordered of the services: the other kind has its default."""
+        place = self.place("window", index, "action")
+        if table.action in {"hold", "down"}:
+            if table.services:
+                self.fail(
+                    place,
+                    f'"{table.action}" is of devices and sessions: a window of services has "freeze", "drain", '
+                    '"withdraw" or "announce"',
+                )
+            return (Reading.DOWN if table.action == "down" else Reading.HOLD), Action.FREEZE
+        if table.action is not None and not table.services and (table.devices or table.sessions):
+            self.fail(place, f'"{table.action}" is of services: a window of devices and sessions has "hold" or "down"')
+        return Reading.HOLD, Action(table.action or "freeze")
+
+    def weekly(self, index: int, table: _Window, rule: tuple[frozenset[int], int, int]) -> Weekly:
+        """A window that comes each week."""
+        for key in ("start", "end"):
+            if getattr(table, key) is not None:
+                self.fail(
+                    self.place("window", index, key),
+                    "a window has start and end, or weekly and duration: leave out the one or the other",
+                )
+        if table.duration is None:
+            self.fail(self.place("window", index, "duration"), 'is missing beside weekly, for example duration = "2h"')
+        days, hour, minute = rule
+        return Weekly(days, hour, minute, table.duration or 0.0, table.zone)
+
+    def span(self, index: int, table: _Window) -> Span:
+        """A window that comes once; one that is over stays legal, and never opens."""
+        if table.duration is not None:
+            self.fail(
+                self.place("window", index, "duration"),
+                'belongs to weekly = "sat,sun 02:00": give weekly, or start and end',
+            )
+        elif table.start is None and table.end is None:
+            self.fail(
+                self.place("window", index),
+                'never comes: give start = 2026-12-01T02:00:00Z, end, or both, or weekly = "sat,sun 02:00"',
+            )
+        start, end = (_epoch(moment, table.zone) for moment in (table.start, table.end))
+        if start is not None and end is not None and end <= start:
+            self.fail(
+                self.place("window", index, "end"),
+                f"{_moment(table.end, table.zone)} is not after start, {_moment(table.start, table.zone)}: "
+                "exchange them, or leave one out",
+            )
+        return Span(start, end)
+
+    def guard(self) -> Guard:
+        """How many services may go: a number, or a share of them."""
+        limit, within = self.table.guard.max_withdrawn, self.table.guard.within
+        if isinstance(limit, int):
+            return Guard(max_withdrawn=limit, within=within)
+        return Guard(max_share=limit, within=within)
+
     # -- the rest
 
     def api_listen(self) -> Listen | None:
-        """Where the API listens: loopback, until keys are enforced."""
+        """Where the API listens: beyond loopback only with keys, since without them everybody may read."""
         listen: Listen | None = self.take("listen", ApiListenText, self.table.api.listen)
-        if listen is None or listen.host == "localhost" or ip_address(listen.host).is_loopback:
+        if listen is None or listen.host == "localhost" or ip_address(listen.host).is_loopback or self.table.api.key:
             return listen
         place = self.given["listen"].place if "listen" in self.given else self.place("api", "listen")
-        if self.table.api.key:
-            remedy = "API keys are not enforced in this version yet; listen on loopback, 127.0.0.1:8080 or [::1]:8080"
-        else:
-            remedy = "without [[api.key]] the API listens on loopback only, 127.0.0.1:8080 or [::1]:8080"
-        self.fail(place, f"{listen.host} is not loopback: {remedy}")
+        self.fail(
+            place,
+            f"{listen.host} is not loopback: without [[api.key]] the API listens on loopback only, "
+            "127.0.0.1:8080 or [::1]:8080: listen there, or add [[api.key]] with name, role and sha256",
+        )
         return listen
 
     def api_keys(self) -> tuple[ApiKey, ...]:
@@ -1261,6 +1774,7 @@ class _Build:
             keep_events=table.keep_events,
             keep_messages=table.keep_messages,
             max_events=table.max_events,
+            keep_inputs=table.keep_inputs,
         )
 
     def log(self) -> LogSettings:
@@ -1281,7 +1795,8 @@ class _Build:
         """Everything together; raises `SettingsError` with every fault."""
         placed = self.placed()
         targets = self.devices(placed)
-        services = self.services([target.name for target in targets])
+        names = [target.name for target in targets]
+        services = self.services(names)
         speaker = self.table.speaker
         settings = Settings(
             site=self.table.site.name or _host_name(),
@@ -1289,6 +1804,9 @@ class _Build:
                 devices=tuple(Device(target.name, target.stale_after) for target in targets),
                 services=services,
                 record_polls=self.table.snmp.record_polls,
+                windows=self.windows(names, [service.name for service in services]),
+                guard=self.guard(),
+                forget_after=self.table.snmp.forget_after,
             ),
             targets=targets,
             speaker=SpeakerSettings(speaker.dialect, speaker.ack_timeout, speaker.on_exit, speaker.adopt_within),
@@ -1311,6 +1829,28 @@ def _known(names: Sequence[str]) -> str:
         return ""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"; known: {', '.join(names[:10])}{more}"
+
+
+def _changes(table: _Change) -> dict[str, Any]:
+    """What a table says, by the names of `Change`."""
+    values = {key: getattr(table, key) for key in Change.__dataclass_fields__}
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if value is not None
+    }
+
+
+def _epoch(moment: datetime | None, zone: tzinfo) -> float | None:
+    """Seconds since the epoch; without an offset of its own a moment is of the zone."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).timestamp()
+
+
+def _moment(moment: datetime | None, zone: tzinfo) -> str:
+    """A moment as its writer knows it, with its zone where it has no offset."""
+    if moment is None:
+        return "never"
+    return moment.isoformat() if moment.tzinfo is not None else f"{moment.isoformat()} ({zone})"
 
 
 def _first(*values: Any) -> Any:  # noqa: ANN401 the same type goes in and comes out, for each of several keys
@@ -1359,6 +1899,9 @@ def describe(settings: Settings) -> dict[str, Any]:
         "devices": [_plain(target) for target in settings.targets],
         "services": [_plain(service) for service in settings.plan.services],
         "record_polls": settings.plan.record_polls,
+        "windows": [_plain(window) for window in settings.plan.windows],
+        "guard": _plain(settings.plan.guard),
+        "forget_after": settings.plan.forget_after,
         "speaker": _plain(settings.speaker),
         "storage": _plain(settings.storage),
         "webhook": _plain(settings.webhook),
@@ -1370,7 +1913,7 @@ def describe(settings: Settings) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 what JSON can hold
-    """Dataclasses as dicts, addresses and paths as text, secrets as stars."""
+    """Dataclasses as dicts, addresses, paths and zones as text, secrets as stars."""
     match value:
         case Secret():
             return "***"
@@ -1378,6 +1921,8 @@ def _plain(value: object) -> Any:  # noqa: ANN401 what JSON can hold
             return value
         case tuple() | list():
             return [_plain(item) for item in value]
+        case frozenset():
+            return sorted(_plain(item) for item in value)
         case _ if hasattr(value, "__dataclass_fields__") and not isinstance(value, Selector):
             return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
         case _:

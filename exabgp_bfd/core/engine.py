@@ -1,39 +1,42 @@
 """The only door of the core: `handle(input, now) -> effects`, `next_deadline()`, `snapshot()`.
 
 `now` is monotonic seconds and never falls. Effects come in the order in which they must be carried out: withdraws,
-announces, looks, then what is to be kept. Equal inputs at equal times give equal effects.
+announces, looks, paces, then what is to be kept. Equal inputs at equal times give equal effects.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from typing import Any
 
+from exabgp_bfd.core.guard import Limit, Sight
+from exabgp_bfd.core.inventory import DeviceTrack, Inventory
 from exabgp_bfd.core.model import (
-    Address,
+    Action,
     Advertised,
     Announce,
     Answer,
     Believed,
-    Device,
-    DeviceView,
+    Clear,
+    Clock,
+    Command,
+    ConfigError,
+    Disabled,
     Effect,
-    Event,
+    Explanation,
     Input,
-    Look,
+    Lift,
     Neighbor,
     Note,
     Observation,
-    Outcome,
+    Order,
+    Override,
     Plan,
     Poll,
-    Prefix,
+    Preview,
     Reading,
-    Record,
+    Reload,
     Remember,
+    RememberOrder,
     Restored,
     Route,
     Selector,
@@ -44,102 +47,71 @@ from exabgp_bfd.core.model import (
     Silence,
     Snapshot,
     Source,
+    Stall,
     Start,
     State,
     Stop,
     Tick,
+    Watchdog,
     Webhook,
+    Window,
     Withdraw,
 )
-from exabgp_bfd.core.policy import Case, RouteTrack, ServiceTrack, key, keys, matches
+from exabgp_bfd.core.outbox import Outbox
+from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
+from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered
 from exabgp_bfd.core.session import Leg, Step, Track, transition
+from exabgp_bfd.core.timers import Timer, Timers
+from exabgp_bfd.core.windows import next_edge, open_since, open_until
 
-# Enough to explain a decision; a service over thousands of sessions must not make events of megabytes.
-SESSIONS_IN_AN_EVENT = 20
+CLOCK_JUMP = 2.0
+"""Seconds by which the wall clock may be set without anybody minding."""
+CLOCK_SETTLES = 60.0
+"""Seconds after which a clock that jumped is believed, if it has not jumped again."""
+NAMES_IN_AN_EVENT = 20
 
-
-FIRST_RETRY = 1.0
-LONGEST_RETRY = {True: 300.0, False: 30.0}
-"""Seconds until an announce (True) or withdraw that was not taken is said again; doubled from the first up to these."""
-COMMANDS_UNANSWERED = 1000
-"""How many commands more than there are routes, and as many again, may wait for their answers."""
-RETRIES_AT_ONCE = 100
-"""So many in one breath; with thousands of routes the others wait a moment, for a withdraw must not wait for them."""
-
-
-class _Timer(Enum):
-    STALE = auto()
-    CONFIRM = auto()
-    HOLD = auto()
-    EMPTY = auto()
-    RETRY = auto()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Retry:
-    """A command that was not taken, to be said again unless another has followed it."""
-
-    service: ServiceTrack
-    route: RouteTrack
-    command: int
-
-
-@dataclass(slots=True, eq=False)
-class _DeviceTrack:
-    spec: Device
-    tracks: dict[str, Track] = field(default_factory=dict)
-    selectors: dict[Address | str, list[ServiceTrack]] = field(default_factory=dict)
-    """By what a pattern is found by: asking every selector about every session would stall the first poll."""
-    unmatched: dict[tuple[Address | str, str], Leg] = field(default_factory=dict)
-    """By pattern and service: the selectors that have matched no session yet."""
-    heard: float | None = None
-    reachable: bool | None = None
-    reason: str = ""
-    empty_since: float | None = None
-    """Since when it answers that it has no session at all, though it had some."""
-    refilling_until: float | None = None
-    """Until when a row that is absent says nothing, for the table was empty and fills again."""
-    look_causes: dict[str | None, int | None] = field(default_factory=dict)
-    """Why each look under way was asked for, by session (None: the whole device)."""
-
-    def view(self) -> DeviceView:
-        return DeviceView(self.spec.name, self.heard, self.reachable, self.reason, len(self.tracks))
-
-
-_Timed = Track | Leg | _DeviceTrack | _Retry
+_Causes = dict[bool, int | None]
+"""What led to a decision, by whether it speaks for the service."""
 
 
 class Engine:
     """Decides; owns what is believed of sessions, services and routes. Not thread-safe: one thread calls it."""
 
     def __init__(self, plan: Plan, restored: Restored, now: float) -> None:
-        self._record_polls = plan.record_polls
-        self._last_event = restored.last_event
         self._now = now
-        self._devices = {device.name: _DeviceTrack(device) for device in plan.devices}
-        self._order = {service.name: place for place, service in enumerate(plan.services)}
-        self._services = {service.name: self._service(service, restored) for service in plan.services}
-        self._routes: dict[Prefix, tuple[ServiceTrack, RouteTrack]] = {
-            route.route.prefix: (service, route) for service in self._services.values() for route in service.routes
-        }
-        self._timers: list[tuple[float, int, _Timer, _Timed]] = []
-        self._timer_count = 0
-        self._commands: dict[int, tuple[ServiceTrack, RouteTrack]] = {}
-        self._neighbors: dict[str, str] = {}
+        self._offset = restored.wall - now
+        self._clock_doubted_until: float | None = None
         self._restored = restored
+        self._timers = Timers()
+        self._outbox = Outbox(restored.last_event)
+        self._routes = RouteBook(self._outbox, self._timers, self._touch)
+        self._neighbors: dict[str, str] = {}
+        self._due: dict[str, tuple[ServiceTrack, _Causes]] = {}
+        self._forced: dict[str, tuple[ServiceTrack, int | None]] = {}
+        self._held: list[str] = []
+        self._dirty_sessions: dict[str, Track] = {}
+        self._dirty_services: dict[str, ServiceTrack] = {}
         self._session_views: dict[str, SessionView] = {}
         self._service_views: dict[str, ServiceView] = {}
-        self._dirty_sessions: dict[str, Track] = {}
-        self._dirty_services: dict[str, ServiceTrack] = dict(self._services)
-        self._due: dict[str, tuple[ServiceTrack, dict[bool, int | None]]] = {}
-        self._retries: list[_Retry] = []
-        self._withdraws: list[Effect] = []
-        self._announces: list[Effect] = []
-        self._looks: dict[tuple[str, str | None], Look] = {}
-        self._records: list[Effect] = []
-        for device in self._devices.values():
+        self._open: dict[str, Window] = {}
+        self._sight = Sight()
+        self._limit = Limit(plan.guard)
+        self._limit.lift = restored.lift
+        self._inventory = Inventory(plan)
+        self._inventory.adopt(restored)
+        for override in restored.overrides:
+            if (service := self._inventory.services.get(override.service)) is not None:
+                service.override = override
+        self._settle_in(now)
+
+    def _settle_in(self, now: float) -> None:
+        """What an inventory that begins to hold needs: whose each prefix is, timers, views."""
+        inventory = self._inventory
+        self._routes.own(inventory.services.values())
+        self._dirty_services = dict(inventory.services)
+        for device in inventory.devices.values():
             if any(leg.read(State.UNKNOWN) is Reading.DOWN for leg in device.unmatched.values()):
-                self._set_timer(now + device.spec.stale_after, _Timer.STALE, device)
+                self._timers.set(now + device.spec.stale_after, Timer.STALE, device.spec.name)
 
     # --- the door -----------------------------------------------------------------------------------------------
 
@@ -148,45 +120,49 @@ class Engine:
         self._now = now = max(now, self._now)
         self._take(event, now)
         self._fire(now)
-        for service, causes in self._due.values():
-            self._decide(service, causes, now)
-        self._due.clear()
+        if self._due:
+            for service, causes in self._due.values():
+                self._decide(service, causes, now)
+            self._due.clear()
+        if self._forced:
+            for service, cause in self._forced.values():
+                self._apply(service, {True: cause, False: cause}, now, service.level)
+            self._forced.clear()
+        if self._held:
+            self._tell_held(now)
         # After the decisions, which may have overtaken what was to be repeated.
-        for retry in self._retries[:RETRIES_AT_ONCE]:
-            self._say_again(retry, now)
-        for retry in self._retries[RETRIES_AT_ONCE:]:
-            self._set_timer(now + 0.1, _Timer.RETRY, retry)
-        self._retries.clear()
-        effects = [*self._withdraws, *self._announces, *self._looks.values(), *self._records]
-        self._withdraws.clear()
-        self._announces.clear()
-        self._looks.clear()
-        self._records.clear()
-        return effects
+        self._routes.say_again(now)
+        return self._outbox.take()
 
     def next_deadline(self) -> float | None:
         """When `Tick` must come at the latest, None: never."""
-        return self._timers[0][0] if self._timers else None
+        return self._timers.next()
 
-    def snapshot(self, now: float) -> Snapshot:
-        """Everything as it is, immutable; costs what changed since the last one."""
-        for id_, track in self._dirty_sessions.items():
-            self._session_views[id_] = self._session_view(track)
-        self._dirty_sessions.clear()
-        for name, service in self._dirty_services.items():
-            self._service_views[name] = service.view()
-        self._dirty_services.clear()
-        return Snapshot(
-            at=now,
-            devices=tuple(device.view() for device in self._devices.values()),
-            sessions=tuple(self._session_views.values()),
-            services=tuple(self._service_views[name] for name in self._services),
-            neighbors=dict(self._neighbors),
-        )
+    def objection(self, order: Order | Clear) -> ConfigError | None:
+        """Why an order cannot be taken, None: it can."""
+        wall = self._wall(self._now)
+        if isinstance(order, Order):
+            what = order.what
+            if what.expires is not None and what.expires <= wall:
+                return ConfigError("expires", "lies in the past: give a time to come, or a ttl in seconds")
+            name = what.service if isinstance(what, Override) else None
+        else:
+            name = order.service
+        if name is None:
+            if isinstance(order, Clear) and self._limit.lift is None:
+                return ConfigError("guard", "its limit is not lifted")
+            return None
+        service = self._inventory.services.get(name)
+        if service is None:
+            known = ", ".join(list(self._inventory.services)[:10])
+            return ConfigError("service", f"there is no service {name!r}; known: {known}")
+        if isinstance(order, Clear) and service.override is None:
+            return ConfigError("service", f"{name} has no override")
+        return None
 
     # --- inputs -------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Input, now: float) -> None:
+    def _take(self, event: Input, now: float) -> None:  # noqa: C901, PLR0912 - a line for each kind of input
         match event:
             case Poll():
                 self._poll(event, now)
@@ -195,13 +171,23 @@ class Engine:
             case Silence():
                 self._silence(event)
             case Answer():
-                self._answer(event)
+                self._routes.answered(event, now)
             case Advertised():
-                self._advertised(event)
+                self._routes.advertised(event)
             case Neighbor():
                 self._neighbor(event)
             case Webhook():
                 self._webhook(event, now)
+            case Clock():
+                self._clock(event, now)
+            case Stall():
+                self._stalled(event, now)
+            case Order() | Clear():
+                self._order(event, now)
+            case Disabled():
+                self._disable(event, now)
+            case Reload():
+                self._reload(event, now)
             case Note():
                 self._note(event)
             case Start():
@@ -210,55 +196,107 @@ class Engine:
                 self._stop(event, now)
 
     def _start(self, start: Start, now: float) -> None:
-        started = self._event("started", source=Source.SELF, details=start.details)
-        for held in self._restored.believed:
-            service, route = self._routes.get(held.route.prefix, (None, None))
-            if self._restored.expired:
-                self._records.append(Remember(held.service, held.route.prefix, None, started))
-                continue
-            if service is None or route is None:
-                self._disown(held, started, now)
-                continue
-            if held.service != service.spec.name:
-                self._records.append(Remember(held.service, held.route.prefix, None, started))
-                self._records.append(Remember(service.spec.name, held.route.prefix, held.route, held.event))
-            if not self._restored.rib_kept:
-                self._announce(service, route, started, now, "announced when we stopped, and ExaBGP started anew since")
-            elif held.route != route.route:
-                self._leave(held, route.route, started, now)
-                self._announce(service, route, started, now, "announced when we stopped, with other attributes")
-        self._restored = Restored()
+        restored, self._restored = self._restored, Restored()
+        started = self._outbox.event("started", source=Source.SELF, details=start.details)
+        for held in restored.believed:
+            self._take_up(held, restored, started, now)
+        for service in self._inventory.services.values():
+            if not restored.rib_kept:
+                self._say_first(service, started, now)
+        self._restore_orders(restored, started, now)
+        self._review(now, started)
+
+    def _take_up(self, held: Believed, restored: Restored, started: int, now: float) -> None:
+        """What a predecessor of ours said once: it holds, or is taken back, or no longer counts."""
+        owner = self._inventory.owner(held.route.key)
+        if restored.expired:
+            self._outbox.remember(Remember(held.service, held.route.key, None, started))
+            return
+        if owner is None:
+            self._disown(held, started, now, rib_kept=restored.rib_kept)
+            return
+        service, route = owner
+        if held.service != service.spec.name:
+            self._outbox.remember(Remember(held.service, held.route.key, None, started))
+            self._outbox.remember(Remember(service.spec.name, held.route.key, held.route, held.event))
+        target = self._as_before(service, route)
+        if restored.rib_kept and service.ordered() is None and held.route != target:
+            rule = "announced when we stopped, with other attributes"
+            self._routes.announce(service, route, target, started, now, rule)
+
+    def _say_first(self, service: ServiceTrack, started: int, now: float) -> None:
+        """ExaBGP started anew, and has nothing but what its own configuration says."""
+        for route in service.routes:
+            if route.said is not None:
+                rule = "announced when we stopped, and ExaBGP started anew since"
+                self._routes.announce(service, route, self._as_before(service, route), started, now, rule)
+            elif isinstance(route.spec, Watchdog):
+                rule = "ExaBGP announces a watchdog's routes by itself until it is told"
+                self._routes.withdraw(service, route, started, now, rule)
+
+    def _as_before(self, service: ServiceTrack, route: RouteTrack) -> Route | Watchdog:
+        """A route as it was announced before we stopped, by the configuration that holds now."""
+        if route.said is None or service.ordered() is not None:
+            return route.said or route.spec
+        drained = isinstance(route.said, Route) and GRACEFUL_SHUTDOWN in route.said.communities
+        configured = isinstance(route.spec, Route) and GRACEFUL_SHUTDOWN in route.spec.communities
+        on, change = service.change_at(service.level_of(route))
+        return altered(route.spec, change if on else None, graceful_shutdown=drained and configured)
+
+    def _disown(self, held: Believed, started: int, now: float, *, rib_kept: bool) -> None:
+        """Takes back a route whose prefix left the configuration while we were away: nobody else ever would."""
+        if not rib_kept:
+            self._outbox.remember(Remember(held.service, held.route.key, None, started))
+            return
+        route = RouteTrack(held.route, said=held.route, event=held.event, gone=True)
+        service = ServiceTrack(Service(held.service, (held.route,), ()), [route], gone=True)
+        self._routes.withdraw(service, route, started, now, "its prefix is no longer configured")
+
+    def _restore_orders(self, restored: Restored, started: int, now: float) -> None:
+        for override in restored.overrides:
+            if override.service not in self._inventory.services:
+                self._forget_override(override, started, "its service is no longer configured")
+        for service in self._inventory.services.values():
+            if service.override is not None:
+                self._sync(service, now)
+                self._forced[service.spec.name] = (service, started)
 
     def _stop(self, stop: Stop, now: float) -> None:
-        stopped = self._event("stopped", source=Source.SELF, details={"reason": stop.reason, "withdraw": stop.withdraw})
-        for service in self._services.values() if stop.withdraw else ():
+        details = {"reason": stop.reason, "withdraw": stop.withdraw}
+        stopped = self._outbox.event("stopped", source=Source.SELF, details=details)
+        for service in self._inventory.services.values() if stop.withdraw else ():
             for route in service.routes:
-                if route.announced or not route.verified:
-                    self._withdraw(service, route, stopped, now, f"we end: {stop.reason}")
+                if route.said is not None or not route.verified:
+                    self._routes.withdraw(service, route, stopped, now, f"we end: {stop.reason}")
 
-    def _disown(self, held: Believed, started: int, now: float) -> None:
-        """Takes back a route whose prefix left the configuration while we were away: nobody else ever would."""
-        if not self._restored.rib_kept:
-            self._records.append(Remember(held.service, held.route.prefix, None, started))
-            return
-        route = RouteTrack(held.route, announced=True, event=held.event)
-        service = ServiceTrack(Service(held.service, (held.route,), ()), [route])
-        self._withdraw(service, route, started, now, "its prefix is no longer configured")
+    def _note(self, note: Note) -> None:
+        self._outbox.event(
+            note.event_type,
+            device=note.device,
+            source=note.source,
+            actor=note.actor,
+            cause=note.cause,
+            details=note.details,
+        )
 
-    def _leave(self, held: Believed, route: Route, started: int, now: float) -> None:
-        """Takes a route back from the neighbours it no longer goes to: no later withdraw would reach them."""
-        left = tuple(neighbor for neighbor in held.route.neighbors if neighbor not in route.neighbors)
-        if not route.neighbors or (held.route.neighbors and not left):
-            return
-        # From "all of them" to some: who else there is, we do not know; those who keep it get it back in this breath.
-        old = RouteTrack(replace(held.route, neighbors=left), announced=True, event=held.event)
-        service = ServiceTrack(Service(held.service, (old.route,), ()), [old])
-        self._withdraw(service, old, started, now, "it no longer goes to these neighbours")
+    def _neighbor(self, event: Neighbor) -> None:
+        self._neighbors[str(event.neighbor)] = event.state
+        if event.state == "down":
+            for service in self._inventory.services.values():
+                for route in service.routes:
+                    route.confirmed.discard(event.neighbor)
+                self._touch(service)
+
+    # --- devices ------------------------------------------------------------------------------------------------
 
     def _poll(self, poll: Poll, now: float) -> None:
-        device = self._devices.get(poll.device)
+        device = self._inventory.devices.get(poll.device)
         if device is None:  # it left the inventory while its answer was under way
             return
+        if self._sight.blind:
+            self._sees_again(now, device)
+        if device.unheard_event is not None:
+            self._answers_again(device, now)
         device.heard, device.reachable, device.reason = now, True, ""
         if self._doubted(device, poll, now):
             return
@@ -277,7 +315,7 @@ class Engine:
             if poll.complete:
                 device.look_causes.clear()
 
-    def _doubted(self, device: _DeviceTrack, poll: Poll, now: float) -> bool:
+    def _doubted(self, device: DeviceTrack, poll: Poll, now: float) -> bool:
         """Whether a device's word that all its sessions vanished at once is not yet believed.
 
         So does an agent speak whose BFD daemon restarts: it answers, and has no rows. It is taken for silence until it
@@ -288,22 +326,22 @@ class Engine:
                 # A daemon that restarts gets its sessions back one by one: who is not back yet is not gone.
                 device.empty_since = None
                 device.refilling_until = now + device.spec.stale_after
-                self._set_timer(device.refilling_until, _Timer.EMPTY, device)
+                self._timers.set(device.refilling_until, Timer.EMPTY, device.spec.name)
             return False
         there = sum(track.state is not State.MISSING for track in device.tracks.values())
         if not poll.complete or not (there or not device.tracks):
             return False
         if device.empty_since is None:
             device.empty_since = now
-            self._set_timer(now + device.spec.stale_after, _Timer.EMPTY, device)
+            self._timers.set(now + device.spec.stale_after, Timer.EMPTY, device.spec.name)
             if there or any(leg.service.adopted for leg in device.unmatched.values()):
                 reason = "it answers that it has no BFD session at all, and is not believed yet"
                 details = {"reason": reason, "sessions": there, "seconds": device.spec.stale_after}
-                self._event("guard_held", device=device.spec.name, source=Source.ENGINE, details=details)
+                self._outbox.event("guard_held", device=device.spec.name, source=Source.ENGINE, details=details)
         device.reason = "its BFD table is empty"
         return now < device.empty_since + device.spec.stale_after
 
-    def _absent(self, device: _DeviceTrack, poll: Poll, now: float, *, counts: bool) -> None:
+    def _absent(self, device: DeviceTrack, poll: Poll, now: float, *, counts: bool) -> None:
         seen = poll.told.union(observation.session.id for observation in poll.observations)
         for id_ in [id_ for id_ in device.tracks if id_ not in seen]:
             gone = Observation(device.tracks[id_].session, State.MISSING)
@@ -314,20 +352,36 @@ class Engine:
                 self._sample(device, leg, State.MISSING, now, _cause(device, poll, None), counts=counts)
 
     def _silence(self, silence: Silence) -> None:
-        device = self._devices.get(silence.device)
+        device = self._inventory.devices.get(silence.device)
         if device is not None:
             device.reachable, device.reason = False, silence.reason
             device.empty_since = None  # what it said before it fell silent, it has not said since
 
+    def _answers_again(self, device: DeviceTrack, now: float) -> None:
+        """A device that was silent answers: its sessions are what they are, and one event says why they changed."""
+        silent = round(now - device.heard, 3) if device.heard is not None else None
+        details = {"silent_seconds": silent, "sessions": len(device.tracks)}
+        device.unheard_event = self._outbox.event(
+            "device_reachable",
+            device=device.spec.name,
+            source=Source.SNMP_POLL,
+            cause=device.unheard_event,
+            details=details,
+        )
+        for track in device.tracks.values():
+            if track.state is State.UNKNOWN:
+                track.event = device.unheard_event
+        device.unheard_event = None
+
     def _webhook(self, webhook: Webhook, now: float) -> None:
-        event = self._event(
+        event = self._outbox.event(
             webhook.reason,
             device=webhook.device,
             source=Source.WEBHOOK,
             actor=webhook.actor,
             details=webhook.evidence,
         )
-        device = self._devices.get(webhook.device)
+        device = self._inventory.devices.get(webhook.device)
         if device is None or webhook.effect == "record":
             return
         reported = self._reported(device, webhook) if webhook.effect == "observe" else ()
@@ -338,7 +392,7 @@ class Engine:
         for observation in reported:
             self._observe(device, observation, now, poll, event, counts=True)
 
-    def _reported(self, device: _DeviceTrack, webhook: Webhook) -> tuple[Observation, ...]:
+    def _reported(self, device: DeviceTrack, webhook: Webhook) -> tuple[Observation, ...]:
         """The observations a webhook's evidence amounts to: `{"state": ..., "session" or "peer": ...}`, else none."""
         state = webhook.evidence.get("state")
         pattern = webhook.evidence.get("session", webhook.evidence.get("peer", "*"))
@@ -354,108 +408,27 @@ class Engine:
             if matches(selector, track.session)
         )
 
-    def _answer(self, answer: Answer) -> None:
-        service, route = self._commands.pop(answer.command, (None, None))
-        if service is None or route is None:
-            return
-        if route.event == answer.command:
-            route.accepted = {Outcome.DONE: True, Outcome.ERROR: False, Outcome.TIMEOUT: None}[answer.outcome]
-            # Not taken, or who knows: ExaBGP may hold something else, so the next decision is said in any case.
-            route.verified = answer.outcome is Outcome.DONE
-            route.refusals = 0 if route.verified else route.refusals + 1
-            self._touch(service)
-        if answer.outcome is Outcome.DONE:
-            return
-        details = {"prefix": str(route.route.prefix), "outcome": answer.outcome.value, "text": answer.text}
-        self._event(
-            "route_refused",
-            service=service.spec.name,
-            source=Source.EXABGP,
-            cause=answer.command,
-            details=details,
-        )
-        # Not for a route that was left to other neighbours: its prefix is spoken for by another track.
-        owner = self._routes.get(route.route.prefix, (None, route))[1]
-        if route.event == answer.command and owner is route:
-            delay = min(LONGEST_RETRY[route.announced], FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
-            self._set_timer(self._now + delay, _Timer.RETRY, _Retry(service, route, answer.command))
-
-    def _say_again(self, retry: _Retry, now: float) -> None:
-        """Repeats the last word on a route that ExaBGP did not take: a dead path must not stay for one lost answer."""
-        service, route = retry.service, retry.route
-        if route.event != retry.command or route.verified:
-            return
-        if route.confirmed and route.accepted is None:  # its UPDATE was seen: only the answer was not heard
-            route.verified = True
-            return
-        rule = f"said again, for ExaBGP did not take it ({route.refusals} times)"
-        (self._announce if route.announced else self._withdraw)(service, route, retry.command, now, rule)
-
-    def _advertised(self, seen: Advertised) -> None:
-        service, route = self._routes.get(seen.prefix, (None, None))
-        if service is None or route is None:
-            return
-        if route.announced is not seen.announced:  # an older command's UPDATE, or somebody else's hand
-            route.confirmed.discard(seen.neighbor)
-            self._touch(service)
-            return
-        if seen.neighbor in route.confirmed:
-            return
-        route.confirmed.add(seen.neighbor)
-        self._touch(service)
-        if route.event is None:
-            return
-        details = {
-            "prefix": str(seen.prefix),
-            "neighbor": str(seen.neighbor),
-            "action": "announce" if seen.announced else "withdraw",
-        }
-        self._event(
-            "route_confirmed",
-            service=service.spec.name,
-            source=Source.EXABGP,
-            cause=route.event,
-            details=details,
-        )
-
-    def _neighbor(self, event: Neighbor) -> None:
-        self._neighbors[str(event.neighbor)] = event.state
-        if event.state == "down":
-            for service in self._services.values():
-                for route in service.routes:
-                    route.confirmed.discard(event.neighbor)
-                self._touch(service)
-
-    def _note(self, note: Note) -> None:
-        self._event(
-            note.event_type,
-            device=note.device,
-            source=note.source,
-            actor=note.actor,
-            cause=note.cause,
-            details=note.details,
-        )
-
     # --- sessions -----------------------------------------------------------------------------------------------
 
     def _observe(
-        self, device: _DeviceTrack, seen: Observation, now: float, poll: Poll, cause: int | None, *, counts: bool
+        self, device: DeviceTrack, seen: Observation, now: float, poll: Poll, cause: int | None, *, counts: bool
     ) -> None:
         track = device.tracks.get(seen.session.id)
         if track is None:
-            track = self._meet(device, seen.session, now)
+            track = self._inventory.meet(device, seen.session, now)
+            self._touch_all(track)
         elif seen.session is not track.session and seen.session != track.session:
-            track.session = seen.session
-            self._follow(device, track)
-            self._dirty_sessions[track.session.id] = track
+            self._identify(device, track, seen.session)
         track.heard = now
+        track.held = False
         if not track.watched:
             track.watched = True
-            self._set_timer(now + device.spec.stale_after, _Timer.STALE, track)
+            self._timers.set(now + device.spec.stale_after, Timer.STALE, track)
+        flaps = track.count(seen, now, counts=counts)
         if seen.state is not track.state:
             self._change(track, seen, now, poll.source, poll.actor, cause)
-        elif self._record_polls:
-            self._event(
+        elif self._inventory.plan.record_polls:
+            self._outbox.event(
                 "snmp_poll",
                 device=device.spec.name,
                 session=track.session.id,
@@ -463,61 +436,119 @@ class Engine:
                 cause=cause,
                 details=_session_details(track, seen),
             )
+        if flaps:
+            self._flapped(track, seen, flaps, now, poll)
         if track.settled:
             return
         for leg in track.legs:
             self._sample(device, leg, seen.state, now, track.event, counts=counts)
-        track.settled = all(leg.settled(seen.state) for leg in track.legs)
+        self._settle(device, track, seen.state)
 
-    def _meet(self, device: _DeviceTrack, session: Session, now: float) -> Track:
-        track = device.tracks[session.id] = Track(session, now, now)
-        self._follow(device, track)
-        return track
-
-    def _follow(self, device: _DeviceTrack, track: Track) -> None:
-        """Gives a session a leg in each service whose selectors mean it."""
-        followed = {leg.service.spec.name for leg in track.legs}
-        found: dict[str, ServiceTrack] = {}
-        for key_ in keys(track.session):
-            for service in device.selectors.get(key_, ()):
-                found[service.spec.name] = service
-                unmatched = device.unmatched.pop((key_, service.spec.name), None)
-                if unmatched is not None:
-                    service.drop(unmatched)
-        # In the plan's order: the keys are a set, and equal inputs must give equal effects.
-        for name in sorted(found.keys() - followed, key=self._order.__getitem__):
-            leg = Leg(found[name], track, track.session.id)
-            track.legs.append(leg)
-            found[name].add(leg)
-            track.settled = False
-        for service in found.values():
+    def _identify(self, device: DeviceTrack, track: Track, session: Session) -> None:
+        """More is known of who a session is: other services may mean it, and have what it did before to go by."""
+        track.session = session
+        had = len(track.legs)
+        for service in self._inventory.follow(device, track):
             self._touch(service)
+        for leg in track.legs[had:]:
+            if leg.verdict is not None:
+                self._judged_anew(leg, track.event)
+            self._watch(leg)
+        self._dirty_sessions[track.session.id] = track
+
+    def _settle(self, device: DeviceTrack, track: Track, state: State) -> None:
+        """Notes whether more samples of the same state could change anything, and asks more often while they could."""
+        track.settled = True
+        changing = False
+        for leg in track.legs:
+            if not leg.settled(state):
+                track.settled = False
+                # What is only damped may last an hour: the usual pace will do.
+                changing = changing or leg.damped_until is None
+        if changing is track.changing:
+            return
+        track.changing = changing
+        device.changing += 1 if changing else -1
+        if device.changing == (1 if changing else 0):
+            self._outbox.pace(device.spec.name, quick=changing)
 
     def _change(
         self, track: Track, seen: Observation, now: float, source: Source, actor: str | None, cause: int | None
     ) -> None:
         """Records that a session's state is another now, and if it failed or recovered, that too."""
         details = _session_details(track, seen)
-        device, session = track.session.device, track.session.id
-        if source is not Source.WEBHOOK:
-            cause = self._event(
-                "snmp_poll", device=device, session=session, source=source, cause=cause, details=details
+        name, session = track.session.device, track.session.id
+        explained = track.state is State.UNKNOWN and seen.state is track.before and track.event is not None
+        if explained:
+            cause = track.event  # it is as it was before its device fell silent: that one answers again says it all
+        elif source is not Source.WEBHOOK:
+            cause = self._outbox.event(
+                "snmp_poll", device=name, session=session, source=source, cause=cause, details=details
             )
         changed = transition(track.path, seen.state)
         if changed is not None:
-            cause = self._event(
-                changed, device=device, session=session, source=source, actor=actor, cause=cause, details=details
+            cause = self._outbox.event(
+                changed, device=name, session=session, source=source, actor=actor, cause=cause, details=details
             )
+        self._became(track, seen, now, cause)
+        if changed == "bfd_failure":
+            self._penalize(track, 1, now, cause)
+
+    def _became(self, track: Track, seen: Observation, now: float, event: int | None) -> None:
+        if seen.state is State.UNKNOWN:
+            track.before = track.state
         track.path = {State.UP: True, State.ADMIN_DOWN: track.path, State.UNKNOWN: track.path}.get(seen.state, False)
-        track.state, track.diagnostic, track.since, track.event = seen.state, seen.diagnostic, now, cause
+        track.state, track.diagnostic, track.since, track.event = seen.state, seen.diagnostic, now, event
         track.changes += 1
         track.settled = False
         self._dirty_sessions[track.session.id] = track
+        if seen.state is State.MISSING:
+            self._timers.set(now + self._inventory.plan.forget_after, Timer.FORGET, track)
+        self._touch_all(track)
+
+    def _flapped(self, track: Track, seen: Observation, flaps: int, now: float, poll: Poll) -> None:
+        """The MIB's counters tell of flaps that no poll has seen: an Up in between was not unbroken."""
+        details = {**_session_details(track, seen), "flaps": flaps, "ups": seen.ups, "downs": seen.downs}
+        event = self._outbox.event(
+            "bfd_flap",
+            device=track.session.device,
+            session=track.session.id,
+            source=poll.source,
+            cause=track.event,
+            details=details,
+        )
         for leg in track.legs:
+            if leg.good:
+                leg.pause()
+        track.settled = False
+        self._penalize(track, flaps, now, event)
+
+    def _penalize(self, track: Track, flaps: int, now: float, cause: int | None) -> None:
+        for leg in track.legs:
+            # Maintenance breaks sessions: that tells nothing of them.
+            if leg.window is not None or not leg.flap(flaps, now):
+                continue
+            damping = leg.service.spec.damping
+            if damping is not None:
+                details = {
+                    "penalty": round(leg.penalty, 1),
+                    "cutoff": damping.cutoff,
+                    "reuse": damping.reuse,
+                    "reuse_in_seconds": round(leg.reuse_at(damping) - now, 1),
+                }
+                self._outbox.event(
+                    "bfd_damped",
+                    device=track.session.device,
+                    session=track.session.id,
+                    service=leg.service.spec.name,
+                    source=Source.ENGINE,
+                    cause=cause,
+                    details=details,
+                )
             self._touch(leg.service)
 
     def _sample(
-        self, device: _DeviceTrack, leg: Leg, state: State, now: float, cause: int | None, *, counts: bool
+        self, device: DeviceTrack, leg: Leg, state: State, now: float, cause: int | None, *, counts: bool
     ) -> None:
         before = leg.verdict
         step = leg.sample(state, now, counts=counts)
@@ -525,188 +556,643 @@ class Engine:
             self._decided(leg, before, cause)
         elif step is Step.CONFIRM:
             self._look(device, leg.track, cause)
-            if leg.confirm_until is not None:
-                self._set_timer(leg.confirm_until, _Timer.CONFIRM, leg)
-        elif step is Step.HOLD and leg.hold_until is not None:
-            self._set_timer(leg.hold_until, _Timer.HOLD, leg)
+        if step in (Step.CONFIRM, Step.HOLD, Step.DAMPED):
+            self._watch(leg)
         if leg.good:
             self._touch(leg.service)
+
+    def _watch(self, leg: Leg) -> None:
+        """The moments at which a leg waits for something else than a sample."""
+        if leg.confirm_until is not None:
+            self._timers.set(leg.confirm_until, Timer.CONFIRM, leg)
+        rests = leg.damped_until if leg.damped_until is not None else leg.hold_until
+        if rests is not None:
+            self._timers.set(rests, Timer.REST, leg)
 
     def _decided(self, leg: Leg, before: bool | None, cause: int | None) -> None:  # noqa: FBT001 - a verdict
         service = leg.service
         service.count(before, -1)
         service.count(leg.verdict, 1)
+        self._judged_anew(leg, cause)
+
+    def _judged_anew(self, leg: Leg, cause: int | None) -> None:
+        service = leg.service
         self._touch(service)
         # Of several verdicts in one breath, a withdraw is explained by one that fell, an announce by one that rose.
         self._due.setdefault(service.spec.name, (service, {}))[1][bool(leg.verdict)] = cause
 
-    def _look(self, device: _DeviceTrack, track: Track | None, cause: int | None) -> None:
+    def _look(self, device: DeviceTrack, track: Track | None, cause: int | None) -> None:
         session = None if track is None or track.state is State.MISSING else track.session.id
         device.look_causes[session] = cause
-        self._looks.setdefault((device.spec.name, session), Look(device.spec.name, session, cause))
+        self._outbox.look(device.spec.name, session, cause)
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _set_timer(self, when: float, kind: _Timer, of: _Timed) -> None:
-        self._timer_count += 1
-        heapq.heappush(self._timers, (when, self._timer_count, kind, of))
-
-    def _fire(self, now: float) -> None:
+    def _fire(self, now: float) -> None:  # noqa: C901, PLR0912 - a line for each kind of timer
         """Fires what is due; a timer whose reason has gone does nothing."""
-        while self._timers and self._timers[0][0] <= now:
-            when, _, kind, of = heapq.heappop(self._timers)
-            if isinstance(of, Track):
-                self._stale(of, now)
-                continue
-            if isinstance(of, _DeviceTrack):
-                if kind is _Timer.STALE:
-                    self._never_heard(of, when, now)
-                elif of.empty_since is not None or of.refilling_until is not None:
-                    self._look(of, None, None)
-                continue
-            if isinstance(of, _Retry):
-                self._retries.append(of)
-                continue
-            track = of.track
-            if kind is _Timer.CONFIRM:
-                before = of.verdict
-                if of.expire(now) is Step.DECIDED:
-                    self._decided(of, before, track.event if track else None)
-            elif track is not None and of.hold_until is not None and of.hold_until <= now:
-                self._look(self._devices[track.session.device], track, track.event)
+        for when, kind, of in self._timers.due(now):
+            match kind:
+                case Timer.STALE:
+                    if isinstance(of, Track):
+                        self._stale(of, now)
+                    elif (device := self._inventory.devices.get(of)) is not None:
+                        self._never_heard(device, when, now)
+                case Timer.CONFIRM:
+                    self._unconfirmed(of, now)
+                case Timer.REST:
+                    self._rested(of, now)
+                case Timer.EMPTY:
+                    device = self._inventory.devices.get(of)
+                    if device is not None and (device.empty_since is not None or device.refilling_until is not None):
+                        self._look(device, None, None)
+                case Timer.FORGET:
+                    self._forget(of, now)
+                case Timer.RETRY:
+                    self._routes.due(of)
+                case Timer.SERVICE:
+                    service = self._inventory.services.get(of)
+                    if service is not None:
+                        self._forced.setdefault(of, (service, None))
+                case Timer.WALL:
+                    self._review(now, None)
+
+    def _unconfirmed(self, leg: Leg, now: float) -> None:
+        before = leg.verdict
+        if not leg.gone and leg.expire(now) is Step.DECIDED:
+            self._decided(leg, before, leg.track.event if leg.track else None)
+
+    def _rested(self, leg: Leg, now: float) -> None:
+        """Hold-up or suppression ends: Up now must be seen, so it is looked at at once."""
+        if leg.gone or leg.track is None:
+            return
+        until = leg.damped_until if leg.damped_until is not None else leg.hold_until
+        if until is not None and until <= now:
+            self._look(self._inventory.devices[leg.track.session.device], leg.track, leg.track.event)
+
+    def _forget(self, track: Track, now: float) -> None:
+        """A row that vanished long ago does not come back: the session is no more."""
+        if track.gone or track.state is not State.MISSING or now < track.since + self._inventory.plan.forget_after:
+            return
+        device = self._inventory.devices[track.session.device]
+        if device.heard is None or now >= device.heard + device.spec.stale_after:
+            # Nobody can say that it is still gone: ask again when the device has had time to answer.
+            self._timers.set(now + device.spec.stale_after, Timer.FORGET, track)
+            return
+        event = self._outbox.event(
+            "session_forgotten",
+            device=device.spec.name,
+            session=track.session.id,
+            source=Source.TIMER,
+            cause=track.event,
+            details={"missing_seconds": round(now - track.since, 3)},
+        )
+        if track.changing:
+            track.changing = False
+            device.changing -= 1
+            if not device.changing:
+                self._outbox.pace(device.spec.name, quick=False)
+        for leg, service in zip(track.legs, self._inventory.forget(device, track), strict=True):
+            self._touch(service)
+            self._due.setdefault(service.spec.name, (service, {}))[1][bool(leg.verdict)] = event
+        self._dirty_sessions.pop(track.session.id, None)
+        self._session_views.pop(track.session.id, None)
 
     def _stale(self, track: Track, now: float) -> None:
-        device = self._devices[track.session.device]
-        due = track.heard + device.spec.stale_after
+        if track.gone:
+            return
+        device = self._inventory.devices[track.session.device]
+        due = max(track.heard, self._sight.since(now)) + device.spec.stale_after
         if now < due:
-            self._set_timer(due, _Timer.STALE, track)
+            self._timers.set(due, Timer.STALE, track)
+            return
+        if track.state is State.UNKNOWN:
+            if track.held and not self._sight.blind:
+                self._unheard(device, track, now)
+            track.watched = track.held
             return
         track.watched = False
-        if track.state is State.UNKNOWN:
-            return
         unheard = {"unheard_seconds": round(now - track.heard, 3), "reason": device.reason}
         seen = Observation(track.session, State.UNKNOWN, track.diagnostic, unheard)
-        self._change(track, seen, now, Source.TIMER, None, None)
-        for leg in track.legs:
-            self._sample(device, leg, State.UNKNOWN, now, track.event, counts=False)
+        if device.heard is not None and now < max(device.heard, self._sight.since(now)) + device.spec.stale_after:
+            self._change(track, seen, now, Source.TIMER, None, None)
+        else:
+            self._became(track, seen, now, self._unreachable(device, now))
+        self._unheard(device, track, now)
 
-    def _never_heard(self, device: _DeviceTrack, when: float, now: float) -> None:
+    def _unheard(self, device: DeviceTrack, track: Track, now: float) -> None:
+        """Each service makes of an unknown session what its rule says, unless we see nothing at all."""
+        blind = any(leg.read(State.UNKNOWN) is Reading.DOWN for leg in track.legs) and self._sees_nothing(device, now)
+        track.held = blind
+        for leg in track.legs:
+            if not (blind and leg.read(State.UNKNOWN) is Reading.DOWN):
+                self._sample(device, leg, State.UNKNOWN, now, track.event, counts=False)
+            else:
+                leg.pause()
+        if blind:
+            track.watched = True
+            self._sight.held.append(track)
+        track.run.clear()
+        self._settle(device, track, State.UNKNOWN)
+        if blind:
+            track.settled = False
+
+    def _unreachable(self, device: DeviceTrack, now: float) -> int:
+        """The one event that explains all the sessions of a device that fell silent."""
+        if device.unheard_event is None:
+            names = sorted(device.tracks)
+            details = {
+                "reason": device.reason,
+                "unheard_seconds": round(now - device.heard, 3) if device.heard is not None else None,
+                "state": State.UNKNOWN.value,
+                "count": len(names),
+                "sessions": names[:NAMES_IN_AN_EVENT],
+            }
+            device.unheard_event = self._outbox.event(
+                "device_unreachable", device=device.spec.name, source=Source.TIMER, details=details
+            )
+        return device.unheard_event
+
+    def _never_heard(self, device: DeviceTrack, when: float, now: float) -> None:
         """What a selector was to match is unknown too, once its device was silent for `stale_after` since we began."""
         legs = [leg for leg in device.unmatched.values() if leg.read(State.UNKNOWN) is Reading.DOWN]
         due = when if device.heard is None else device.heard + device.spec.stale_after
+        due = max(due, self._sight.since(now) + device.spec.stale_after)
         if not legs:
             return
         if now < due:
-            self._set_timer(due, _Timer.STALE, device)
+            self._timers.set(due, Timer.STALE, device.spec.name)
             return
-        details = {"state": State.UNKNOWN.value, "was": None, "reason": device.reason}
-        event = self._event("snmp_poll", device=device.spec.name, source=Source.TIMER, details=details)
+        if self._sees_nothing(device, now):
+            self._timers.set(now + device.spec.stale_after, Timer.STALE, device.spec.name)
+            return
+        event = self._unreachable(device, now)
         for leg in legs:
             self._sample(device, leg, State.UNKNOWN, now, event, counts=False)
 
+    # --- guard --------------------------------------------------------------------------------------------------
+
+    def _stalled(self, stall: Stall, now: float) -> None:
+        """Our own loop slept: nothing that fell due meanwhile was watched, so nothing of it is held against anybody."""
+        self._sight.slept(now)
+        details = {"reason": "our own loop stalled", "seconds": round(stall.seconds, 3)}
+        self._outbox.event("guard_held", source=Source.ENGINE, details=details)
+        for device in self._inventory.devices.values():
+            for track in device.tracks.values():
+                track.run.clear()
+                for leg in track.legs:
+                    if leg.confirm_until is not None:
+                        leg.confirm_until = now + leg.service.spec.confirm_timeout
+                        self._watch(leg)
+                    if leg.good:
+                        leg.pause()
+
+    def _sees_nothing(self, device: DeviceTrack, now: float) -> bool:
+        """Whether every device fell silent at once: then it is our own eyes that are shut."""
+        if self._sight.blind:
+            return True
+        if not self._sight.lost(device, self._inventory.devices.values()):
+            return False
+        self._sight.blind = True
+        details = {
+            "reason": "every device fell silent at once",
+            "devices": list(self._inventory.devices)[:NAMES_IN_AN_EVENT],
+            "seconds": round(now - device.heard, 3) if device.heard is not None else None,
+        }
+        self._outbox.event("guard_held", source=Source.ENGINE, details=details)
+        return True
+
+    def _sees_again(self, now: float, device: DeviceTrack) -> None:
+        """One device answers: the others have their time to answer too, from now on."""
+        self._outbox.event(
+            "guard_released",
+            device=device.spec.name,
+            source=Source.ENGINE,
+            details={"reason": "a device answers again"},
+        )
+        for track in self._sight.sees(now):
+            if not track.gone and track.state is State.UNKNOWN:
+                track.watched = True
+                self._timers.set(now, Timer.STALE, track)
+
+    def _held_back(self, service: ServiceTrack, now: float) -> bool:
+        """Whether the limit of withdrawn services keeps one announced."""
+        if not service.announced:
+            return False
+        again = self._limit.refuses(service.spec.name, len(self._inventory.services), now)
+        if again is None:
+            service.held = False
+            return False
+        self._timers.set(again, Timer.SERVICE, service.spec.name)
+        if not service.held:
+            service.held = True
+            self._held.append(service.spec.name)
+        self._touch(service)
+        return True
+
+    def _tell_held(self, now: float) -> None:
+        details = {
+            "reason": "more services would be withdrawn than the limit allows",
+            "limit": self._limit.number(len(self._inventory.services)),
+            "within_seconds": self._inventory.plan.guard.within,
+            "count": len(self._held),
+            "services": self._held[:NAMES_IN_AN_EVENT],
+            "withdrawn": self._limit.recent(now)[:NAMES_IN_AN_EVENT],
+        }
+        service = self._held[0] if len(self._held) == 1 else None
+        self._outbox.event("guard_held", service=service, source=Source.ENGINE, details=details)
+        self._held.clear()
+
+    # --- the wall clock -----------------------------------------------------------------------------------------
+
+    def _wall(self, now: float) -> float:
+        # To the microsecond: a moment turned into ours and back must not fall short of itself.
+        return round(now + self._offset, 6)
+
+    def _clock(self, clock: Clock, now: float) -> None:
+        jump = clock.wall - now - self._offset
+        self._offset += jump
+        if abs(jump) > CLOCK_JUMP:
+            self._clock_doubted_until = now + CLOCK_SETTLES
+            details = {
+                "reason": "the wall clock jumped: nothing begins or ends by it until it has been steady for a while",
+                "jump_seconds": round(jump, 3),
+                "seconds": CLOCK_SETTLES,
+            }
+            self._outbox.event("guard_held", source=Source.ENGINE, details=details)
+        self._review(now, None)
+
+    def _review(self, now: float, cause: int | None) -> None:
+        """What begins or ends by the wall clock: overrides, the lifting of the limit, windows."""
+        if self._clock_doubted_until is not None:
+            if now < self._clock_doubted_until:
+                self._timers.set(self._clock_doubted_until, Timer.WALL, None)
+                return
+            self._clock_doubted_until = None
+        wall = self._wall(now)
+        for service in self._inventory.services.values():
+            override = service.override
+            if override is not None and override.expires is not None and override.expires <= wall:
+                self._expire(service, override, now)
+        lift = self._limit.lift
+        if lift is not None and lift.expires is not None and lift.expires <= wall:
+            self._set_lift(None)
+            details = {"reason": lift.reason, "guard": "lift"}
+            self._outbox.event("override_expired", source=Source.TIMER, actor=lift.actor, details=details)
+        self._review_windows(now, wall, cause)
+        self._set_wall_timer(now, wall)
+
+    def _expire(self, service: ServiceTrack, override: Override, now: float) -> None:
+        details = {"action": override.action.value, "reason": override.reason}
+        event = self._outbox.event(
+            "override_expired",
+            service=service.spec.name,
+            source=Source.TIMER,
+            actor=override.actor,
+            details=details,
+        )
+        self._set_override(service, None, event, now)
+
+    def _review_windows(self, now: float, wall: float, cause: int | None) -> None:
+        now_open = {each.name: each for each in self._inventory.plan.windows if open_until(each, wall) is not None}
+        if now_open == self._open:
+            return
+        was, self._open = self._open, now_open
+        for name in [*was, *(name for name in now_open if name not in was)]:
+            if (name in was) is (name in now_open):
+                continue
+            window = now_open.get(name) or was[name]
+            kind = "window_opened" if name in now_open else "window_closed"
+            cause = self._outbox.event(kind, source=Source.TIMER, details=_window_details(window))
+        self._maintain(now, cause)
+
+    def _maintain(self, now: float, cause: int | None) -> None:
+        """Lets the open windows hold over sessions and services."""
+        before = {name: service.windows for name, service in self._inventory.services.items()}
+        decided, freed = self._inventory.maintain(self._open.values())
+        for leg, _ in decided:
+            self._judged_anew(leg, cause)
+        for leg in freed:
+            track = leg.track
+            if track is not None:
+                track.settled = False
+                if track.state is State.UNKNOWN:  # no sample will come: what it counts as is to be said now
+                    device = self._inventory.devices[track.session.device]
+                    self._sample(device, leg, State.UNKNOWN, now, cause, counts=False)
+        for name, service in self._inventory.services.items():
+            if service.windows != before[name]:
+                self._sync(service, now)
+                self._forced[name] = (service, cause)
+            if service.windows or before[name]:
+                self._touch(service)
+
+    def _set_wall_timer(self, now: float, wall: float) -> None:
+        edges = [next_edge(window, wall) for window in self._inventory.plan.windows]
+        edges += [
+            service.override.expires for service in self._inventory.services.values() if service.override is not None
+        ]
+        edges.append(self._limit.lift.expires if self._limit.lift is not None else None)
+        following = min((edge for edge in edges if edge is not None), default=None)
+        if following is not None:
+            self._timers.set(max(now + 0.001, following - self._offset), Timer.WALL, None)
+
+    # --- orders -------------------------------------------------------------------------------------------------
+
+    def _order(self, order: Order | Clear, now: float) -> None:
+        objection = self.objection(order)
+        what = order.what if isinstance(order, Order) else None
+        name = what.service if isinstance(what, Override) else order.service if isinstance(order, Clear) else None
+        actor = what.actor if what is not None else order.actor if isinstance(order, Clear) else None
+        if objection is not None:
+            details: dict[str, Any] = {"reason": str(objection)}
+            self._outbox.event("order_refused", service=name, source=Source.API, actor=actor, details=details)
+            return
+        service = self._inventory.services.get(name) if name is not None else None
+        if what is None:
+            before = service.override if service is not None else self._limit.lift
+            details = {"reason": order.reason if isinstance(order, Clear) else "", "was": _order_details(before)}
+        else:
+            details = _order_details(what)
+        kind = "override_cleared" if what is None else "override_set"
+        event = self._outbox.event(kind, service=name, source=Source.API, actor=actor, details=details)
+        if service is not None:
+            self._set_override(service, what if isinstance(what, Override) else None, event, now)
+        else:
+            self._set_lift(what if isinstance(what, Lift) else None)
+            self._try_held(event)
+        self._set_wall_timer(now, self._wall(now))
+
+    def _set_override(self, service: ServiceTrack, override: Override | None, event: int, now: float) -> None:
+        service.override = override
+        self._outbox.remember(RememberOrder(service.spec.name, override))
+        self._sync(service, now)
+        self._forced[service.spec.name] = (service, event)
+        self._touch(service)
+
+    def _forget_override(self, override: Override, cause: int, why: str) -> None:
+        details = {"reason": why, "was": _order_details(override)}
+        self._outbox.event(
+            "override_cleared",
+            service=override.service,
+            source=Source.ENGINE,
+            actor=override.actor,
+            cause=cause,
+            details=details,
+        )
+        self._outbox.remember(RememberOrder(override.service, None))
+
+    def _set_lift(self, lift: Lift | None) -> None:
+        self._limit.lift = lift
+        self._outbox.remember(RememberOrder(None, lift))
+
+    def _try_held(self, cause: int | None) -> None:
+        for name, service in self._inventory.services.items():
+            if service.held:
+                self._forced[name] = (service, cause)
+
+    def _disable(self, disabled: Disabled, now: float) -> None:
+        service = self._inventory.services.get(disabled.service)
+        if service is None or service.disabled is disabled.present or service.spec.disable_file is None:
+            return
+        service.disabled = disabled.present
+        kind = "service_disabled" if disabled.present else "service_enabled"
+        details = {"file": service.spec.disable_file, "action": service.spec.on_disable.value}
+        event = self._outbox.event(kind, service=disabled.service, source=Source.SELF, details=details)
+        self._sync(service, now)
+        self._forced[disabled.service] = (service, event)
+        self._touch(service)
+
+    def _sync(self, service: ServiceTrack, now: float) -> None:
+        """Begins or ends a drain, as what is ordered of a service has it now."""
+        order = service.ordered()
+        if order is None or order.action is not Action.DRAIN:
+            service.end_drain()
+            return
+        if service.draining_until is None:
+            since = self._ordered_since(service, order.layer)
+            begun = now if since is None else min(now, since - self._offset)
+            service.drain(max(now, begun + service.spec.drain_time))
+        if service.draining_until is not None:
+            self._timers.set(service.draining_until, Timer.SERVICE, service.spec.name)
+
+    def _ordered_since(self, service: ServiceTrack, layer: Layer) -> float | None:
+        if layer is Layer.OVERRIDE and service.override is not None:
+            return service.override.since
+        if layer is Layer.WINDOW:
+            return open_since(service.windows[0], self._wall(self._now))
+        return None
+
     # --- services and routes ------------------------------------------------------------------------------------
 
-    def _service(self, spec: Service, restored: Restored) -> ServiceTrack:
-        believed = {} if restored.expired else {entry.route.prefix: entry for entry in restored.believed}
-        routes = []
-        for route in spec.routes:
-            held = believed.get(route.prefix)
-            # Where ExaBGP outlived our predecessor, that one may have died between a command and its record.
-            track = RouteTrack(route, announced=held is not None, verified=not restored.rib_kept)
-            track.event = held.event if held is not None else None
-            routes.append(track)
-        adopted = any(route.announced or not route.verified for route in routes)
-        service = ServiceTrack(spec, routes, adopted=adopted)
-        for selector in spec.selectors:
-            device, key_ = self._devices[selector.device], key(selector.pattern)
-            if (key_, spec.name) in device.unmatched:  # the same sessions, written twice
-                continue
-            device.selectors.setdefault(key_, []).append(service)
-            leg = device.unmatched[key_, spec.name] = Leg(service, None, str(selector))
-            service.add(leg)
-        return service
+    def _decide(self, service: ServiceTrack, causes: _Causes, now: float) -> None:
+        was = service.level
+        if service.judge():
+            self._forced.pop(service.spec.name, None)
+            self._apply(service, causes, now, was)
 
-    def _decide(self, service: ServiceTrack, causes: dict[bool, int | None], now: float) -> None:
-        case = service.judge()
-        if case is Case.UNDECIDED:
+    def _apply(self, service: ServiceTrack, causes: _Causes, now: float, was: int, *, anew: bool = True) -> None:
+        """Says what is not yet said; `anew` also what ExaBGP may not have taken."""
+        if service.gone:
             return
-        good = case is Case.GOOD
-        cause = causes[good] if good in causes else causes[not good]
-        service.adopted = False
+        ruling = service.rule_on(now)
+        if service.returning_until is not None and service.returning_until > now:
+            self._timers.set(service.returning_until, Timer.SERVICE, service.spec.name)
+        off = ruling.mode is Mode.OFF
+        if off and ruling.layer in (Layer.HEALTH, Layer.START) and self._held_back(service, now):
+            return
+        if service.held:
+            service.held = False
+            self._touch(service)
+        if ruling.mode is Mode.KEEP:
+            return
+        speaks_for = not off and service.level <= was
+        cause = causes[speaks_for] if speaks_for in causes else causes.get(not speaks_for)
         for route in service.routes:
-            if good and not (route.announced and route.verified):
-                self._announce(service, route, cause, now, service.rule())
-            elif not good and (route.announced or not route.verified):
-                self._withdraw(service, route, cause, now, service.rule())
+            if off:
+                if route.said is not None or (anew and not route.verified):
+                    self._routes.withdraw(service, route, cause, now, ruling.rule)
+                continue
+            target = ruling.target(route.spec)
+            if route.said != target or (anew and not route.verified):
+                self._routes.announce(service, route, target, cause, now, ruling.rule)
 
-    def _announce(self, service: ServiceTrack, route: RouteTrack, cause: int | None, now: float, rule: str) -> None:
-        command = self._said(service, route, cause, now, rule, announced=True)
-        self._announces.append(Announce(command, service.spec.name, route.route))
+    # --- another plan -------------------------------------------------------------------------------------------
 
-    def _withdraw(self, service: ServiceTrack, route: RouteTrack, cause: int | None, now: float, rule: str) -> None:
-        command = self._said(service, route, cause, now, rule, announced=False)
-        self._withdraws.append(Withdraw(command, service.spec.name, route.route))
-
-    def _said(
-        self, service: ServiceTrack, route: RouteTrack, cause: int | None, now: float, rule: str, *, announced: bool
-    ) -> int:
-        """Books a command: believed, recorded, remembered. The event's id is the command's number."""
-        if service.announced is not announced:
-            service.since = now
-        if route.announced is not announced:
-            route.refusals = 0
-        route.announced, route.verified, route.accepted = announced, True, None
-        route.confirmed.clear()
+    def _reload(self, reload: Reload, now: float) -> None:
+        before = self._inventory
+        after = self._inventory = Inventory(reload.plan, before)
+        added, removed = _apart(before.services, after.services)
+        devices_added, devices_removed = _apart(before.devices, after.devices)
         details = {
-            "prefix": str(route.route.prefix),
-            "next_hop": str(route.route.next_hop),
-            "rule": rule,
-            "sessions": _states(service),
+            **reload.details,
+            "services_added": added,
+            "services_removed": removed,
+            "services_changed": list(after.changed(before)),
+            "devices_added": devices_added,
+            "devices_removed": devices_removed,
         }
-        kind = "route_announce" if announced else "route_withdraw"
-        event = self._event(kind, service=service.spec.name, source=Source.ENGINE, cause=cause, details=details)
-        route.event = event
-        self._commands[event] = (service, route)
-        if len(self._commands) > COMMANDS_UNANSWERED + 2 * len(self._routes):
-            del self._commands[next(iter(self._commands))]  # ExaBGP answers none of them, or not these
-        kept = route.route if announced else None
-        self._records.append(Remember(service.spec.name, route.route.prefix, kept, event))
-        self._touch(service)
-        return event
+        event = self._outbox.event("reloaded", source=Source.API, actor=reload.actor, details=details)
+        self._limit.guard = reload.plan.guard
+        orphans = list(after.orphans)
+        after.take_over()
+        self._settle_in(now)
+        self._renew_views(before)
+        for service in before.services.values():
+            if service.override is not None and service.spec.name not in after.services:
+                self._forget_override(service.override, event, "its service is no longer configured")
+        wall = self._wall(now)
+        self._open = {each.name: each for each in reload.plan.windows if open_until(each, wall) is not None}
+        self._maintain(now, event)
+        for device in after.devices.values():
+            for track in device.tracks.values():
+                for leg in track.legs:
+                    self._watch(leg)
+        for service, route in orphans:
+            rule = "its service left the configuration" if service.spec.name in removed else "it left its service"
+            self._routes.withdraw(service, route, event, now, rule)
+        self._forced.clear()
+        for service in after.services.values():
+            self._sync(service, now)
+            was = service.level
+            service.judge()
+            self._apply(service, {True: event, False: event}, now, was, anew=False)
+        self._set_wall_timer(now, wall)
 
-    # --- events and views ---------------------------------------------------------------------------------------
+    def _renew_views(self, before: Inventory) -> None:
+        self._service_views.clear()
+        for name, device in before.devices.items():
+            for id_, track in device.tracks.items():
+                if name not in self._inventory.devices:
+                    self._session_views.pop(id_, None)
+                    self._dirty_sessions.pop(id_, None)
+                else:
+                    self._dirty_sessions[id_] = track
 
-    def _event(
-        self,
-        event_type: str,
-        *,
-        details: Mapping[str, Any],
-        source: Source,
-        device: str | None = None,
-        session: str | None = None,
-        service: str | None = None,
-        actor: str | None = None,
-        cause: int | None = None,
-    ) -> int:
-        self._last_event += 1
-        event = Event(self._last_event, event_type, device, session, service, source.value, actor, cause, details)
-        self._records.append(Record(event))
-        return self._last_event
+    def preview(self, plan: Plan, now: float) -> Preview:
+        """What another plan would change at once, if it held from now on; changes nothing."""
+        before, after = self._inventory, Inventory(plan, self._inventory)
+        wall = self._wall(now)
+        after.maintain([each for each in plan.windows if open_until(each, wall) is not None])
+        withdraws: list[Command] = [
+            Withdraw(0, service.spec.name, route.said or route.spec) for service, route in after.orphans
+        ]
+        announces: list[Command] = []
+        for name, service in after.services.items():
+            order = service.ordered()
+            if order is not None and order.action is Action.DRAIN and service.draining_until is None:
+                service.drain(now + service.spec.drain_time)
+            service.judge()
+            ruling = service.rule_on(now)
+            for route in service.routes if ruling.mode is not Mode.KEEP else ():
+                target = ruling.target(route.spec)
+                if ruling.mode is Mode.OFF and route.said is not None:
+                    withdraws.append(Withdraw(0, name, route.said))
+                elif ruling.mode is Mode.ON and route.said != target:
+                    announces.append(Announce(0, name, target))
+        added, removed = _apart(before.services, after.services)
+        devices_added, devices_removed = _apart(before.devices, after.devices)
+        return Preview(
+            (*withdraws, *announces),
+            tuple(added),
+            tuple(removed),
+            after.changed(before),
+            tuple(devices_added),
+            tuple(devices_removed),
+        )
+
+    # --- views --------------------------------------------------------------------------------------------------
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Everything as it is, immutable; costs what changed since the last one."""
+        for id_, track in self._dirty_sessions.items():
+            self._session_views[id_] = _session_view(track)
+        self._dirty_sessions.clear()
+        for name, service in self._dirty_services.items():
+            self._service_views[name] = service.view()
+        self._dirty_services.clear()
+        inventory = self._inventory
+        return Snapshot(
+            at=now,
+            devices=tuple(device.view() for device in inventory.devices.values()),
+            sessions=tuple(self._session_views.values()),
+            services=tuple(self._service_views[name] for name in inventory.services),
+            neighbors=dict(self._neighbors),
+            guard=self._limit.view(
+                inventory.services.values(),
+                now,
+                blind=self._sight.blind,
+                clock_doubted=self._clock_doubted_until is not None,
+            ),
+            windows=tuple(self._open),
+        )
+
+    def explain(self, service: str, now: float) -> Explanation | None:
+        """Why a service is, or is not, announced now; None: there is no such service."""
+        track = self._inventory.services.get(service)
+        return explain(track, now) if track is not None else None
 
     def _touch(self, service: ServiceTrack) -> None:
         # A route that outlived its service is taken back through a track of the same name that nobody may see.
-        if self._services.get(service.spec.name) is service:
+        if not service.gone:
             self._dirty_services[service.spec.name] = service
 
-    def _session_view(self, track: Track) -> SessionView:
-        services = tuple(dict.fromkeys(leg.service.spec.name for leg in track.legs))
-        state = track.state or State.UNKNOWN
-        return SessionView(
-            track.session, state, track.since, track.heard, track.diagnostic, track.changes, track.event, services
-        )
+    def _touch_all(self, track: Track) -> None:
+        for leg in track.legs:
+            self._touch(leg.service)
 
 
-def _cause(device: _DeviceTrack, poll: Poll, session: str | None) -> int | None:
+def explain(service: ServiceTrack, now: float) -> Explanation:
+    """A service's announcement in plain words."""
+    ruling = service.rule_on(now)
+    because = [f"decided by {ruling.layer.value}: {ruling.rule}"]
+    order = service.ordered()
+    if order is not None:
+        health = service.health()
+        word = {Mode.ON: "announced", Mode.OFF: "withdrawn", Mode.KEEP: "left as it is"}[health.mode]
+        because.append(f"its sessions alone would have it {word}: {health.rule}")
+    if service.draining_until is not None and not service.drained:
+        because.append(f"draining: withdrawn in {max(0.0, service.draining_until - now):.0f} s")
+    if service.returning_until is not None:
+        because.append(f"coming back: without GRACEFUL_SHUTDOWN in {max(0.0, service.returning_until - now):.0f} s")
+    if service.held:
+        because.append("the guard's limit holds the withdraw back: lift it, or order `withdraw`")
+    if not service.earned and not service.announced:
+        because.append("it was never announced by us: it has to earn its route first")
+    words = {True: "up", False: "down", None: "undecided"}
+    event = max((route.event for route in service.routes if route.event is not None), default=None)
+    return Explanation(
+        service=service.spec.name,
+        announced=service.announced,
+        answer=f"{service.spec.name} is {service.why()}",
+        because=tuple(because),
+        sessions=tuple(f"{leg.label} counts as {words[leg.verdict]}: {leg.why(now)}" for leg in service.legs),
+        routes=tuple(_route_words(route) for route in service.routes),
+        event=event,
+    )
+
+
+def _route_words(route: RouteTrack) -> str:
+    state = "announced" if route.said is not None else "withdrawn"
+    taken = {True: "ExaBGP took it", False: "ExaBGP refused it", None: "ExaBGP has not answered yet"}[route.accepted]
+    if route.event is None:
+        taken = "nothing was ever said of it"
+    seen = ", ".join(sorted(str(neighbor) for neighbor in route.confirmed))
+    return f"{route.spec.key} is {state}; {taken}" + (f"; seen going to {seen}" if seen else "")
+
+
+def _session_view(track: Track) -> SessionView:
+    services = tuple(dict.fromkeys(leg.service.spec.name for leg in track.legs))
+    state = track.state or State.UNKNOWN
+    return SessionView(
+        track.session, state, track.since, track.heard, track.diagnostic, track.changes, track.event, services
+    )
+
+
+def _apart(before: dict[str, Any], after: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The names that came, and those that went."""
+    return [name for name in after if name not in before], [name for name in before if name not in after]
+
+
+def _cause(device: DeviceTrack, poll: Poll, session: str | None) -> int | None:
     """Why this was asked: as the answer says, else as the newest look says that is under way for it."""
     if poll.cause is not None or poll.source is not Source.SNMP_LOOK:
         return poll.cause
@@ -715,12 +1201,12 @@ def _cause(device: _DeviceTrack, poll: Poll, session: str | None) -> int | None:
 
 
 def _session_details(track: Track, seen: Observation) -> dict[str, Any]:
-    session = seen.session
+    session: Session = seen.session
     details: dict[str, Any] = {
         "state": seen.state.value,
         "was": track.state.value if track.state is not None else None,
         "diagnostic": seen.diagnostic.name.lower() if seen.diagnostic is not None else None,
-        "peer": _text(session.peer),
+        "peer": str(session.peer) if session.peer is not None else None,
         "interface": session.interface,
         "discriminator": session.discriminator,
     }
@@ -728,10 +1214,16 @@ def _session_details(track: Track, seen: Observation) -> dict[str, Any]:
     return details
 
 
-def _text(address: Address | None) -> str | None:
-    return str(address) if address is not None else None
+def _window_details(window: Window) -> dict[str, Any]:
+    about: dict[str, Any] = {"window": window.name, "reason": window.reason}
+    if window.services:
+        return {**about, "action": window.action.value, "services": list(window.services[:NAMES_IN_AN_EVENT])}
+    sessions = [str(selector) for selector in window.sessions[:NAMES_IN_AN_EVENT]]
+    return {**about, "action": window.reading.value, "devices": list(window.devices), "sessions": sessions}
 
 
-def _states(service: ServiceTrack) -> dict[str, str]:
-    shown = service.legs[:SESSIONS_IN_AN_EVENT]
-    return {leg.label: (leg.track.state if leg.track else None) or State.UNKNOWN for leg in shown}
+def _order_details(order: Override | Lift | None) -> dict[str, Any]:
+    if order is None:
+        return {}
+    action = order.action.value if isinstance(order, Override) else "lift"
+    return {"action": action, "reason": order.reason, "since": order.since, "expires": order.expires}

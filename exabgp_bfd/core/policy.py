@@ -1,4 +1,4 @@
-"""Which services deserve to be announced: counting verdicts, and saying in words why."""
+"""Which services deserve to be announced, and how: verdicts counted, ladder, orders, drains, and why, in words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from ipaddress import ip_address
 
-from exabgp_bfd.core.model import Address, LegView, Route, RouteView, Selector, Service, ServiceView, Session, State
+from exabgp_bfd.core.model import (
+    Action,
+    Address,
+    Change,
+    LegView,
+    Override,
+    Selector,
+    Service,
+    ServiceView,
+    Session,
+    State,
+    Target,
+    Window,
+)
+from exabgp_bfd.core.routes import RouteTrack, altered, without_graceful_shutdown
 from exabgp_bfd.core.session import Leg
 
-
-class Case(Enum):
-    """What the sessions say of a service."""
-
-    GOOD = auto()
-    BAD = auto()
-    UNDECIDED = auto()
-    """Too little is known: what was decided last stands."""
+# Of several windows that are open for a service, the most careful one holds.
+_STRENGTH = {Action.ANNOUNCE: 0, Action.FREEZE: 1, Action.DRAIN: 2, Action.WITHDRAW: 3}
 
 
 def parse_address(text: str) -> Address | None:
@@ -49,24 +57,49 @@ def matches(selector: Selector, session: Session) -> bool:
     return selector.device == session.device and key(selector.pattern) in keys(session)
 
 
-@dataclass(slots=True, eq=False)
-class RouteTrack:
-    """One prefix of a service: what we said of it, and what came of that."""
+class Mode(Enum):
+    """What is to be done with a service's routes."""
 
-    route: Route
-    announced: bool = False
-    verified: bool = True
-    """False while ExaBGP may hold something else than we believe: the next decision is then said in any case."""
-    accepted: bool | None = None
-    refusals: int = 0
-    """How often in a row ExaBGP refused the last word, or did not answer it."""
-    confirmed: set[Address] = field(default_factory=set)
-    event: int | None = None
+    KEEP = auto()
+    OFF = auto()
+    ON = auto()
 
-    def view(self) -> RouteView:
-        """An immutable copy."""
-        confirmed = tuple(sorted(str(neighbor) for neighbor in self.confirmed))
-        return RouteView(self.route, self.announced, self.accepted, confirmed, self.event)
+
+class Layer(Enum):
+    """What decided: each beats those below it."""
+
+    OVERRIDE = "override"
+    DISABLE_FILE = "disable_file"
+    WINDOW = "window"
+    GUARD = "guard"
+    HEALTH = "health"
+    START = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a service's routes shall be, and by which rule."""
+
+    mode: Mode
+    layer: Layer
+    rule: str
+    change: Change | None = None
+    graceful_shutdown: bool = False
+
+    def target(self, spec: Target) -> Target:
+        """A target as it is to be announced."""
+        if self.change is None and not self.graceful_shutdown:
+            return spec
+        return altered(spec, self.change, graceful_shutdown=self.graceful_shutdown)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What is ordered of a service against its health."""
+
+    action: Action
+    layer: Layer
+    text: str
 
 
 @dataclass(slots=True, eq=False)
@@ -77,10 +110,32 @@ class ServiceTrack:
     routes: list[RouteTrack]
     legs: list[Leg] = field(default_factory=list)
     adopted: bool = False
-    """True until the first decision after a start that found routes of ours in ExaBGP, or may have."""
+    """True until its sessions have been seen, where routes were announced before they were known to us."""
     since: float | None = None
     up: int = 0
     down: int = 0
+    level: int = field(default=-1)
+    """What its sessions deserve by the last decision: 0 is all, then each step, then `on_down`."""
+    earned: bool = False
+    """Whether sessions ever carried it: until then it stays withdrawn, whatever `on_down` says."""
+    override: Override | None = None
+    disabled: bool = False
+    windows: tuple[Window, ...] = ()
+    """Those that are open for it, the strongest first."""
+    draining_until: float | None = None
+    drained: bool = False
+    """Whether a drain has come to its end, so that it comes back in the same order."""
+    returning_until: float | None = None
+    held: bool = False
+    """Whether the guard's limit keeps it announced."""
+    gone: bool = False
+    """True once it left the plan: timers may still know it."""
+
+    def __post_init__(self) -> None:
+        if self.level < 0:
+            self.level = self.bottom
+
+    # --- counting -----------------------------------------------------------------------------------------------
 
     def add(self, leg: Leg) -> None:
         """Takes a leg into the count."""
@@ -112,47 +167,191 @@ class ServiceTrack:
     @property
     def announced(self) -> bool:
         """Whether any of its routes is believed announced."""
-        return any(route.announced for route in self.routes)
+        return any(route.said is not None for route in self.routes)
 
-    def judge(self) -> Case:
-        """What the verdicts say now.
+    # --- the ladder ---------------------------------------------------------------------------------------------
+
+    @property
+    def bottom(self) -> int:
+        """The level below every step."""
+        return len(self.spec.steps) + 1
+
+    def level_with(self, up: int) -> int:
+        """What so many sessions deserve."""
+        if up >= self.needed:
+            return 0
+        for place, rung in enumerate(self.spec.steps, 1):
+            if up >= rung.up:
+                return place
+        return self.bottom
+
+    def change_at(self, level: int) -> tuple[bool, Change | None]:
+        """Whether a level has it announced, and with what change."""
+        if level == 0:
+            return True, None
+        if level < self.bottom:
+            change = self.spec.steps[level - 1].change
+            return change is not None, change
+        return self.spec.on_down is not None and self.earned, self.spec.on_down
+
+    def level_of(self, route: RouteTrack) -> int:
+        """By which level a route was announced as it is."""
+        if route.said is None:
+            return self.bottom
+        said = without_graceful_shutdown(route.said)
+        for level in range(self.bottom + 1):
+            change = None if level == 0 else self.change_at(level)[1]
+            if (level == 0 or change is not None) and without_graceful_shutdown(altered(route.spec, change)) == said:
+                return level
+        return 0
+
+    def judge(self) -> bool:
+        """Takes the verdicts into `level`; False while too little is known to change anything.
 
         A session never decided may still turn out up. That counts in favour of an adopted service (we were blind
         since our start) and with `all` (a newcomer must not take the service down); where `any` or N sessions carried
         a service in this run, one that was never up carried nothing, and cannot keep it alive. What a selector will
         match on a device not heard yet may be any number of sessions: an adopted service waits for it.
         """
-        if self.up >= self.needed:
-            return Case.GOOD
-        if self.adopted and self.spec.require != "all" and self._blind:
-            return Case.UNDECIDED
-        hope = self.undecided if self.adopted or self.spec.require == "all" else 0
-        return Case.BAD if self.up + hope < self.needed else Case.UNDECIDED
+        worst = best = self.level_with(self.up)
+        if worst and (self.adopted or self.spec.require == "all"):
+            blind = self.adopted and self.spec.require != "all" and self._blind
+            best = 0 if blind else self.level_with(self.up + self.undecided)
+        if best == worst:
+            self.adopted = False
+        elif best <= self.level <= worst:
+            return False
+        self.level = min(max(self.level, best), worst)
+        if self.level < self.bottom:
+            self.earned = True
+        return True
 
     @property
     def _blind(self) -> bool:
         return any(leg.track is None and leg.verdict is None for leg in self.legs)
+
+    # --- orders, drains and the ruling --------------------------------------------------------------------------
+
+    def ordered(self) -> Ordered | None:
+        """What beats health now: an override, else the disable file, else the strongest open window."""
+        if self.override is not None:
+            order = self.override
+            return Ordered(order.action, Layer.OVERRIDE, f"{order.action} by {order.actor}: {order.reason}")
+        if self.disabled:
+            return Ordered(self.spec.on_disable, Layer.DISABLE_FILE, f"{self.spec.disable_file} exists")
+        if self.windows:
+            window = self.windows[0]
+            text = f"{window.action} by window {window.name}" + (f": {window.reason}" if window.reason else "")
+            return Ordered(window.action, Layer.WINDOW, text)
+        return None
+
+    def open_windows(self, windows: list[Window]) -> None:
+        """Takes the windows that are open for it now."""
+        self.windows = tuple(sorted(windows, key=lambda window: -_STRENGTH[window.action]))
+
+    def drain(self, until: float) -> None:
+        """A drain begins."""
+        self.drained = not self.announced
+        self.draining_until = until
+        self.returning_until = None
+
+    def end_drain(self) -> None:
+        """A drain is over; what it withdrew comes back in the same order, what it did not comes back at once."""
+        self.draining_until = None
+
+    def rule_on(self, now: float) -> Ruling:
+        """What is to be done with its routes now, the guard's limit aside."""
+        order = self.ordered()
+        if order is None:
+            return self._back(self.health(), now)
+        match order.action:
+            case Action.FREEZE:
+                return Ruling(Mode.KEEP, order.layer, order.text)
+            case Action.WITHDRAW:
+                return Ruling(Mode.OFF, order.layer, order.text)
+            case Action.ANNOUNCE:
+                return Ruling(Mode.ON, order.layer, order.text)
+            case Action.DRAIN:
+                return self._drain(order, now)
+
+    def health(self) -> Ruling:
+        """What its sessions alone deserve."""
+        if self.adopted:
+            if not self.announced:
+                return Ruling(Mode.KEEP, Layer.START, f"nothing is known of its sessions yet ({self.rule()})")
+            on, change = self.change_at(self.level)
+            text = f"it was announced when we started, and nothing seen since speaks against it ({self.rule()})"
+            return Ruling(Mode.ON if on else Mode.OFF, Layer.START, text, change)
+        on, change = self.change_at(self.level)
+        rule = self.rule()
+        if not on and self.level == self.bottom and self.spec.on_down is not None:
+            rule += ", and no session ever carried it"
+        return Ruling(Mode.ON if on else Mode.OFF, Layer.HEALTH, rule, change)
+
+    def _drain(self, order: Ordered, now: float) -> Ruling:
+        """Announced with GRACEFUL_SHUTDOWN for a while, if it was announced, and if its path is alive."""
+        health = self.health()
+        over = self.draining_until is not None and now >= self.draining_until
+        if self.drained or over or health.mode is Mode.OFF or not self.announced:
+            self.drained = True
+            why = "its path is down" if health.mode is Mode.OFF else "drained"
+            return Ruling(Mode.OFF, order.layer, f"{order.text} ({why}; {self.rule()})")
+        return Ruling(Mode.ON, order.layer, order.text, health.change, graceful_shutdown=True)
+
+    def _back(self, health: Ruling, now: float) -> Ruling:
+        """Comes back from a drain as orderly as it went: announced with GRACEFUL_SHUTDOWN first."""
+        if not self.drained:
+            return health
+        if health.mode is not Mode.ON or self.spec.drain_time <= 0:
+            # What its sessions took down meanwhile comes back as from any failure.
+            self.drained = health.mode is Mode.KEEP
+            self.returning_until = None
+            return health
+        if self.returning_until is None:
+            self.returning_until = now + self.spec.drain_time
+        if now >= self.returning_until:
+            self.drained = False
+            self.returning_until = None
+            return health
+        rule = f"back from a drain ({health.rule})"
+        return Ruling(Mode.ON, health.layer, rule, health.change, graceful_shutdown=True)
+
+    # --- words --------------------------------------------------------------------------------------------------
 
     def rule(self) -> str:
         """The rule and its inputs, in words."""
         total = len(self.legs)
         wanted = "all" if self.spec.require == "all" else str(self.needed)
         unknown = f", {self.undecided} undecided" if self.undecided else ""
-        return f"{self.up} of {total} sessions up{unknown}, {wanted} needed"
+        step = ""
+        if self.spec.steps and 0 < self.level < self.bottom:
+            step = f"; step of {self.spec.steps[self.level - 1].up}"
+        elif self.spec.on_down is not None and self.level == self.bottom:
+            step = "; on_down"
+        return f"{self.up} of {total} sessions up{unknown}, {wanted} needed{step}"
 
     def why(self) -> str:
         """In plain words why the service is, or is not, announced."""
-        if self.announced:
-            if self.adopted:
-                return f"announced: it was when we started, and nothing seen since speaks against it ({self.rule()})"
-            return f"announced: {self.rule()}"
+        state = "announced" if self.announced else "withdrawn"
+        order = self.ordered()
+        if order is not None:
+            drained = " (drained)" if order.action is Action.DRAIN and self.drained else ""
+            return f"{state}: {order.text}{drained}; its sessions alone: {self.rule()}"
+        if self.held:
+            return f"{state}: the guard's limit holds it back; its sessions alone: {self.rule()}"
+        if self.adopted and self.announced:
+            return f"{state}: it was when we started, and nothing seen since speaks against it ({self.rule()})"
+        if self.returning_until is not None:
+            return f"{state}: back from a drain, with GRACEFUL_SHUTDOWN still ({self.rule()})"
         rising = [leg for leg in self.legs if leg.good]
-        if rising and self.judge() is not Case.GOOD:
-            return f"withdrawn: {self.rule()}; {rising[0].label} is recovering (rise, then hold_up)"
-        return f"withdrawn: {self.rule()}"
+        if not self.announced and rising and self.level:
+            return f"{state}: {self.rule()}; {rising[0].label} is recovering (rise, then hold_up)"
+        return f"{state}: {self.rule()}"
 
     def view(self) -> ServiceView:
         """An immutable copy."""
+        order = self.ordered()
+        layer = order.layer if order else Layer.GUARD if self.held else Layer.START if self.adopted else Layer.HEALTH
         return ServiceView(
             service=self.spec,
             announced=self.announced,
@@ -164,10 +363,22 @@ class ServiceTrack:
             legs=tuple(_leg_view(leg) for leg in self.legs),
             routes=tuple(route.view() for route in self.routes),
             why=self.why(),
+            health=self._health_in_a_word(),
+            layer=layer.value,
+            override=self.override,
+            windows=tuple(window.name for window in self.windows),
+            disabled=self.disabled,
         )
+
+    def _health_in_a_word(self) -> str:
+        if self.adopted:
+            return "undecided"
+        if self.level == 0:
+            return "full"
+        return f"step {self.level}" if self.level < self.bottom else "down"
 
 
 def _leg_view(leg: Leg) -> LegView:
     state = leg.track.state if leg.track is not None else None
     counts_as = "undecided" if leg.verdict is None else "up" if leg.verdict else "down"
-    return LegView(leg.label, state or State.UNKNOWN, counts_as)
+    return LegView(leg.label, state or State.UNKNOWN, counts_as, leg.why(None))

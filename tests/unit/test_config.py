@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import tomllib
+from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
+from exabgp.reactor.api.command import Command
 
 from exabgp_bfd import config
 from exabgp_bfd.config import (
@@ -22,13 +25,32 @@ from exabgp_bfd.config import (
     describe,
     load,
 )
-from exabgp_bfd.core.model import ConfigError, Device, Reading, Route, Secret, Selector, Service
+from exabgp_bfd.core.model import (
+    Action,
+    Change,
+    ConfigError,
+    Damping,
+    Device,
+    Guard,
+    Reading,
+    Route,
+    Rung,
+    Secret,
+    Selector,
+    Service,
+    Span,
+    Watchdog,
+    Weekly,
+    Window,
+)
 from exabgp_bfd.sources.snmp import mibs
+from exabgp_bfd.speaker import dialect
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 NO_FLAGS = Overrides()
 
 EDGE = '[[device]]\nname = "edge1"\nhost = "192.0.2.1"\n'
+KEY = f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{'0' * 64}'\n"
 DNS = '[[service]]\nname = "dns"\nprefixes = ["192.0.2.53/32"]\nsessions = ["edge1/*"]\n'
 
 
@@ -66,9 +88,13 @@ def test_the_smallest_file_gets_every_default(read, tmp_path):
     assert settings.plan.devices == (Device("edge1", 10.0),)
     assert settings.plan.services == (Service("dns", (Route(ip_network("192.0.2.53/32")),), (Selector("edge1", "*"),)),)
     assert settings.plan.record_polls is False
+    assert settings.plan.windows == ()
+    assert settings.plan.guard == Guard(max_withdrawn=None, max_share=None, within=60.0)
+    assert settings.plan.forget_after == 86400.0
     (edge,) = settings.targets
     assert (edge.host, edge.port, edge.version, edge.community.reveal()) == ("192.0.2.1", 161, "2c", "public")
     assert (edge.interval, edge.timeout, edge.retries, edge.stale_after) == (1.0, 1.0, 1, 10.0)
+    assert edge.fast_interval == 0.5
     assert (edge.engine, edge.profile, edge.oid, edge.values) == ("auto", "auto", None, None)
     assert settings.site
     assert settings.api == Listen("127.0.0.1", 8080)
@@ -80,6 +106,7 @@ def test_the_smallest_file_gets_every_default(read, tmp_path):
     assert settings.storage.mongodb is None
     assert (settings.storage.keep_events, settings.storage.keep_messages) == (90 * 86400, 7 * 86400)
     assert settings.storage.max_events == 1_000_000
+    assert settings.storage.keep_inputs == 7 * 86400
     assert (settings.speaker.dialect, settings.speaker.ack_timeout) == ("auto", 5.0)
     assert (settings.speaker.on_exit, settings.speaker.adopt_within) == ("keep", 3600.0)
     assert (settings.log.level, settings.log.file, settings.log.max_bytes, settings.log.backups) == (
@@ -106,6 +133,7 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         keep_events = "12h"
         keep_messages = 45
         max_events = 10
+        keep_inputs = "36h"
         [snmp]
         version = 1
         community = "c1"
@@ -113,6 +141,8 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         timeout = 0.5
         retries = 0
         stale_after = 7.5
+        fast_interval = 0.25
+        forget_after = "2h"
         engine = "pysnmp"
         record_polls = true
         [traps]
@@ -133,11 +163,13 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         timeout = 0.25
         retries = 3
         stale_after = 3
+        fast_interval = 0.05
         engine = "auto"
         profile = "bfd-std"
         [[service]]
         name = "dns"
         prefixes = ["192.0.2.53/32", "2001:db8::53/128"]
+        watchdog = "dns_1-a"
         next_hop = ["2001:db8::10", "192.0.2.10"]
         neighbors = ["192.0.2.254", "2001:db8:0::fe"]
         med = 100
@@ -153,10 +185,35 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         hold_up = 0
         confirm = false
         confirm_timeout = 0.25
-        on_down = "withdraw"
+        on_down = { med = 900, communities = ["NO_EXPORT"] }
+        damping = { penalty = 500, cutoff = 2000, reuse = 750.5, half_life = "15m", ceiling = 6000 }
+        drain_time = "5m"
+        disable_file = "run/dns.off"
+        on_disable = "drain"
         on_admin_down = "down"
         on_missing = "hold"
         on_unknown = "up"
+        [[service.step]]
+        up = 1
+        med = 500
+        [[window]]
+        name = "upgrade"
+        start = 2026-12-01T02:00:00+01:00
+        end = 2026-12-01T04:00:00Z
+        devices = ["edge2"]
+        sessions = ["edge1/2001:DB8::9"]
+        action = "down"
+        reason = "new software"
+        [[window]]
+        name = "work"
+        weekly = "sat,sun 02:30"
+        duration = "2h"
+        zone = "Europe/Berlin"
+        services = ["dns"]
+        action = "drain"
+        [guard]
+        max_withdrawn = 3
+        within = "5m"
         [webhook]
         secrets = ["one", "two"]
         effect = "observe"
@@ -186,6 +243,8 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     assert (second.retries, second.stale_after, second.engine, second.profile) == (3, 3.0, "auto", "bfd-std")
     assert settings.plan.devices == (Device("edge1", 7.5), Device("edge2", 3.0))
     assert settings.plan.record_polls is True
+    assert settings.plan.forget_after == 7200.0
+    assert (first.fast_interval, second.fast_interval) == (0.25, 0.05)
 
     (service,) = settings.plan.services
     ipv4 = Route(
@@ -200,11 +259,36 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         as_path=(65000, 4200000000),
     )
     ipv6 = dataclasses.replace(ipv4, prefix=ip_network("2001:db8::53/128"), next_hop=ip_address("2001:db8::10"))
-    assert service.routes == (ipv4, ipv6)
+    assert service.routes == (ipv4, ipv6, Watchdog("dns_1-a"))
+    assert service.steps == (Rung(1, Change(med=500)),)
+    assert service.on_down == Change(med=900, communities=("no-export",))
+    assert service.damping == Damping(penalty=500.0, cutoff=2000.0, reuse=750.5, half_life=900.0, ceiling=6000.0)
+    assert (service.drain_time, service.on_disable) == (300.0, Action.DRAIN)
+    assert service.disable_file == str(tmp_path / "run" / "dns.off")
     assert [str(selector) for selector in service.selectors] == ["edge1/2001:db8::9", "edge1/xe-0/0/1", "edge2/*"]
     assert (service.require, service.rise, service.fall, service.hold_up) == (2, 5, 2, 0.0)
     assert (service.confirm, service.confirm_timeout) == (False, 0.25)
     assert (service.on_admin_down, service.on_missing, service.on_unknown) == (Reading.DOWN, Reading.HOLD, Reading.UP)
+
+    upgrade, work = settings.plan.windows
+    assert upgrade == Window(
+        name="upgrade",
+        when=Span(
+            datetime(2026, 12, 1, 1, tzinfo=UTC).timestamp(),
+            datetime(2026, 12, 1, 4, tzinfo=UTC).timestamp(),
+        ),
+        devices=("edge2",),
+        sessions=(Selector("edge1", "2001:db8::9"),),
+        reading=Reading.DOWN,
+        reason="new software",
+    )
+    assert work == Window(
+        name="work",
+        when=Weekly(frozenset({5, 6}), 2, 30, 7200.0, ZoneInfo("Europe/Berlin")),
+        services=("dns",),
+        action=Action.DRAIN,
+    )
+    assert settings.plan.guard == Guard(max_withdrawn=3, within=300.0)
 
     assert settings.site == "fra1"
     assert (settings.speaker.dialect, settings.speaker.ack_timeout) == ("5", 2.0)
@@ -212,7 +296,7 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     assert settings.storage.path == tmp_path / "data" / "journal.db"
     assert settings.storage.mongodb == Secret("mongodb://user:word@db1/bfd")
     assert (settings.storage.keep_events, settings.storage.keep_messages) == (43200.0, 45.0)
-    assert settings.storage.max_events == 10
+    assert (settings.storage.max_events, settings.storage.keep_inputs) == (10, 129600.0)
     assert settings.traps == Listen("0.0.0.0", 1162)
     assert settings.webhook.secrets == (Secret("one"), Secret("two"))
     assert settings.webhook.effect == "observe"
@@ -304,6 +388,231 @@ def test_the_example_of_the_design_is_accepted(read):
     )
 
 
+@pytest.mark.parametrize("name", ["dns", "a", "A-b_9", "a" * 64, "my-reload", "versions", "helper"])
+def test_a_watchdog_alone(read, name):
+    text = f'[[service]]\nname = "dns"\nwatchdog = "{name}"\nsessions = ["edge1/*"]\non_down = "withdraw"\n'
+    (service,) = read(EDGE + text).plan.services
+    assert service == Service("dns", (Watchdog(name),), (Selector("edge1", "*"),))
+
+
+def test_a_watchdog_beside_prefixes_has_a_ladder(read):
+    text = DNS + "watchdog = 'w'\nmed = 5\nneighbors = ['192.0.2.9']\non_down = {med = 9}\n"
+    (service,) = read(EDGE + text).plan.services
+    route = Route(ip_network("192.0.2.53/32"), neighbors=(ip_address("192.0.2.9"),), med=5)
+    assert service.routes == (route, Watchdog("w"))
+    assert service.on_down == Change(med=9)
+
+
+def test_on_down_withdraw(read):
+    assert read(EDGE + DNS + "on_down = 'withdraw'").plan.services[0].on_down is None
+
+
+@pytest.mark.parametrize(
+    ("written", "change"),
+    [
+        ("med = 0", Change(med=0)),
+        ("local_preference = 10", Change(local_preference=10)),
+        ("communities = ['graceful-shutdown', '1:2']", Change(communities=("65535:0", "1:2"))),
+        ("communities = []", Change(communities=())),
+        ("large_communities = ['1:2:3']", Change(large_communities=("1:2:3",))),
+        ("extended_communities = ['target:1:2']", Change(extended_communities=("target:1:2",))),
+        ("as_path = [65000, 65000]", Change(as_path=(65000, 65000))),
+        ("as_path = [], med = 1", Change(as_path=(), med=1)),
+    ],
+)
+def test_what_changes_below(read, written, change):
+    below = DNS + "require = 2\n"
+    assert read(EDGE + below + f"on_down = {{ {written} }}").plan.services[0].on_down == change
+    step = f"[[service.step]]\nup = 1\n{written.replace(', med', chr(10) + 'med')}\n"
+    assert read(EDGE + below + step).plan.services[0].steps == (Rung(1, change),)
+
+
+def ladder(require: str, *steps: str, sessions: str = '["edge1/*"]', more: str = "") -> str:
+    """A service with these steps, each `3 withdraw` or `3 500`, which is its MED."""
+    text = EDGE + DNS.replace('["edge1/*"]', sessions) + f"require = {require}\n{more}\n"
+    for step in steps:
+        up, what = step.split()
+        text += f"[[service.step]]\nup = {up}\n" + ("withdraw = true\n" if what == "withdraw" else f"med = {what}\n")
+    return text
+
+
+THREE = '["edge1/1", "edge1/2", "edge1/3"]'
+LADDERS = {
+    "none": (ladder("3"), ()),
+    "whole": (ladder("3", "2 200", "1 withdraw"), ((2, 200), (1, None))),
+    "unsorted": (ladder("4", "1 withdraw", "3 30", "2 20"), ((3, 30), (2, 20), (1, None))),
+    "upper half": (ladder("5", "4 40", "3 30"), ((4, 40), (3, 30))),
+    "withdraws twice": (ladder("4", "3 9", "2 withdraw", "1 withdraw"), ((3, 9), (2, None), (1, None))),
+    "worse below": (ladder("2", "1 9", more="on_down = {med = 99}"), ((1, 9),)),
+    "all fixed": (ladder('"all"', "2 20", "1 10", sessions=THREE), ((2, 20), (1, 10))),
+    "all with a star": (ladder('"all"', "7 70", "6 60"), ((7, 70), (6, 60))),
+    "fixed but fewer required": (ladder("2", "1 10", sessions=THREE), ((1, 10),)),
+    "very many": (ladder("1000000000000", "999999999999 1"), ((999999999999, 1),)),
+}
+
+
+@pytest.mark.parametrize(("text", "steps"), LADDERS.values(), ids=LADDERS.keys())
+def test_ladders(read, text, steps):
+    rungs = tuple(Rung(up, None if med is None else Change(med=med)) for up, med in steps)
+    assert read(text).plan.services[0].steps == rungs
+
+
+@pytest.mark.parametrize(
+    ("written", "damping"),
+    [
+        ("false", None),
+        ("true", Damping()),
+        ("{}", Damping()),
+        ("{ half_life = 90 }", Damping(half_life=90.0)),
+        ("{ half_life = '15m', penalty = 1.5 }", Damping(half_life=900.0, penalty=1.5)),
+        ("{ cutoff = 12000, penalty = 12000 }", Damping(cutoff=12000.0, penalty=12000.0)),
+    ],
+)
+def test_damping(read, written, damping):
+    assert read(EDGE + DNS + f"damping = {written}").plan.services[0].damping == damping
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("0", 0), ("'90s'", 90), ("'24h'", 86400), ("86400", 86400)])
+def test_drain_time(read, written, seconds):
+    assert read(EDGE + DNS + f"drain_time = {written}").plan.services[0].drain_time == seconds
+
+
+@pytest.mark.parametrize(("action", "order"), [("withdraw", Action.WITHDRAW), ("drain", Action.DRAIN)])
+def test_an_absolute_disable_file(read, action, order):
+    (service,) = read(EDGE + DNS + f"disable_file = '/run/dns.off'\non_disable = '{action}'").plan.services
+    assert (service.disable_file, service.on_disable) == ("/run/dns.off", order)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fast"),
+    [
+        (("", ""), 0.5),
+        (("interval = 0.05", ""), 0.05),
+        (("interval = 0.08", ""), 0.05),
+        (("", "interval = 6"), 3.0),
+        (("fast_interval = 0.25", ""), 0.25),
+        (("fast_interval = 1", ""), 1.0),
+        (("fast_interval = 0.25", "fast_interval = 0.75"), 0.75),
+    ],
+)
+def test_fast_interval(read, keys, fast):
+    assert read(f"[snmp]\n{keys[0]}\n{EDGE}{keys[1]}").targets[0].fast_interval == fast
+
+
+@pytest.mark.parametrize(
+    ("written", "guard"),
+    [
+        ("", Guard()),
+        ("within = 5", Guard(within=5.0)),
+        ("max_withdrawn = 1", Guard(max_withdrawn=1)),
+        ("max_withdrawn = '30%'", Guard(max_share=0.3)),
+        ("max_withdrawn = '12.5 %'\nwithin = '10m'", Guard(max_share=0.125, within=600.0)),
+        ("max_withdrawn = 0.3", Guard(max_share=0.3)),
+    ],
+)
+def test_guard(read, written, guard):
+    assert read(EDGE + f"[guard]\n{written}").plan.guard == guard
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("1", 1), ("0.5", 0.5), ("'2d'", 172800)])
+def test_forget_after(read, written, seconds):
+    assert read(f"[snmp]\nforget_after = {written}\n" + EDGE).plan.forget_after == seconds
+
+
+def window(*lines: str) -> str:
+    return EDGE + DNS + '[[window]]\nname = "w"\n' + "\n".join(lines) + "\n"
+
+
+START = "start = 2026-12-01T02:00:00Z"
+ON_EDGE = "devices = ['edge1']"
+ON_DNS = "services = ['dns']"
+
+
+def at(*moment: int, hours: int = 0) -> float:
+    return datetime(*moment, tzinfo=timezone(timedelta(hours=hours))).timestamp()
+
+
+SPANS = {
+    "both": (("start = 2026-12-01T02:00:00Z", "end = 2026-12-01T02:00:01Z"), Span(at(2026, 12, 1, 2), 1796090401.0)),
+    "open end": (("start = 2026-12-01T02:00:00-05:00",), Span(at(2026, 12, 1, 7), None)),
+    "open start": (("end = 2026-12-01 02:00:00Z",), Span(None, at(2026, 12, 1, 2))),
+    "over": (("end = 1999-01-01T00:00:00Z",), Span(None, at(1999, 1, 1))),
+    "local is UTC": (("start = 2026-07-01T02:00:00",), Span(at(2026, 7, 1, 2), None)),
+    "local in summer": (("zone = 'Europe/Berlin'", "start = 2026-07-01T02:00:00"), Span(at(2026, 7, 1), None)),
+    "local in winter": (("zone = 'Europe/Berlin'", "start = 2026-12-01T02:00:00"), Span(at(2026, 12, 1, 1), None)),
+    "an offset beats the zone": (
+        ("zone = 'Europe/Berlin'", "end = 2026-07-01T02:00:00Z"),
+        Span(None, at(2026, 7, 1, 2)),
+    ),
+    "mixed": (
+        ("zone = 'Asia/Tokyo'", "start = 2026-12-01T10:00:00", "end = 2026-12-01T01:30:00Z"),
+        Span(at(2026, 12, 1, 1), at(2026, 12, 1, 1, 30)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("lines", "span"), SPANS.values(), ids=SPANS.keys())
+def test_spans(read, lines, span):
+    assert read(window(ON_EDGE, *lines)).plan.windows[0].when == span
+
+
+WORKDAYS = frozenset(range(5))
+
+
+@pytest.mark.parametrize(
+    ("weekly", "days", "hour", "minute"),
+    [
+        ("sat,sun 02:00", {5, 6}, 2, 0),
+        ("Sat, Sun  23:59", {5, 6}, 23, 59),
+        ("mon,tue,wed,thu,fri 00:00", WORKDAYS, 0, 0),
+        ("daily 12:30", set(range(7)), 12, 30),
+    ],
+)
+def test_weekly(read, weekly, days, hour, minute):
+    (rule,) = read(window(ON_DNS, f"weekly = '{weekly}'", "duration = '7d'")).plan.windows
+    assert rule.when == Weekly(frozenset(days), hour, minute, 604800.0, ZoneInfo("UTC"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "reading", "action"),
+    [
+        ((ON_EDGE,), Reading.HOLD, Action.FREEZE),
+        ((ON_EDGE, "action = 'hold'"), Reading.HOLD, Action.FREEZE),
+        (("sessions = ['edge1/xe-0']", "action = 'down'"), Reading.DOWN, Action.FREEZE),
+        ((ON_DNS,), Reading.HOLD, Action.FREEZE),
+        *(((ON_DNS, f"action = '{action}'"), Reading.HOLD, action) for action in Action),
+    ],
+)
+def test_what_a_window_does(read, lines, reading, action):
+    (rule,) = read(window(START, *lines)).plan.windows
+    assert (rule.reading, rule.action) == (reading, action)
+
+
+def test_a_window_for_what_the_flags_made(read):
+    overrides = Overrides(device_name="edge2", device_host="192.0.2.2", prefixes=("192.0.2.54/32",))
+    first, second = read(
+        window(START, "devices = ['edge2']") + f"[[window]]\nname = 'v'\n{START}\nservices = ['edge2']", overrides
+    ).plan.windows
+    assert (first.devices, second.services) == (("edge2",), ("edge2",))
+
+
+def test_utc_needs_no_time_zones_on_the_system(read, monkeypatch):
+    def nothing(name: str) -> ZoneInfo:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(config.zoneinfo, "ZoneInfo", nothing)
+    monkeypatch.setattr(config.zoneinfo, "available_timezones", set)
+    assert read(window(ON_EDGE, "start = 2026-12-01T02:00:00")).plan.windows[0].when == Span(at(2026, 12, 1, 2), None)
+    with pytest.raises(SettingsError, match="this system has no time zones, install tzdata"):
+        read(window(ON_EDGE, START, "zone = 'Europe/Berlin'"))
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:8080", "192.0.2.9:80"])
+def test_with_a_key_the_api_listens_beyond_loopback(read, listen):
+    assert str(read(EDGE + f"[api]\nlisten = '{listen}'\n" + KEY).api) == listen
+    assert str(read(EDGE + KEY, Overrides(listen=listen)).api) == listen
+
+
 # --- what is refused --------------------------------------------------------------------------------------------
 
 BAD = {
@@ -313,7 +622,23 @@ BAD = {
     "unknown-table": (EDGE.replace("device", "devices"), "devices", "unknown key, did you mean `device`?"),
     "unknown-key-in-list": (EDGE + "adress = 'x'", "device[0].adress", "unknown key; known here: version, community"),
     "unknown-api-key-key": ("[[api.key]]\nnme = 'x'", "api.key[0].name", "is missing, for example name = "),
-    "unknown-prefix": (EDGE + DNS.replace("prefixes", "prefix"), "service[0].prefixes", "is missing"),
+    "unknown-prefix": (EDGE + DNS.replace("prefixes", "prefix"), "service[0].prefix", "did you mean `prefixes`?"),
+    "unknown-steps": (EDGE + DNS + "steps = []", "service[0].steps", "unknown key, did you mean `step`?"),
+    "unknown-step-key": (ladder("2", "1 5") + "metric = 1", "service[0].step[0].metric", "known here: med, local_pref"),
+    "unknown-on-down": (DNS + "on_down = {mde = 1}", "service[0].on_down.mde", "did you mean `med`?"),
+    "unknown-damping": (DNS + "damping = {halflife = 1}", "service[0].damping.halflife", "did you mean `half_life`?"),
+    "unknown-window": (window("device = ['edge1']"), "window[0].device", "did you mean `devices`?"),
+    "unknown-guard": ("[guard]\nmax = 1", "guard.max", "unknown key"),
+    "window-is-table": ("[window]\nname = 'a'", "window", "is a list of tables: write [[window]] over each"),
+    "step-is-table": (DNS + "[service.step]\nup = 1", "service[0].step", "write [[service.step]] over each"),
+    "guard-is-number": ("guard = 3", "guard", "must be a table: [guard]"),
+    "missing-prefixes": (
+        EDGE + "[[service]]\nname = 'dns'\nsessions = ['edge1/*']",
+        "service[0].prefixes",
+        'is missing, for example prefixes = ["192.0.2.53/32"]; or give watchdog = "NAME"',
+    ),
+    "missing-up": (DNS + "[[service.step]]\nmed = 1", "service[0].step[0].up", "is missing, for example up = 1"),
+    "missing-window-name": ("[[window]]\nend = 2026-01-01T00:00:00Z", "window[0].name", "is missing"),
     "table-is-text": ("snmp = 'x'", "snmp", "must be a table: [snmp]"),
     "list-is-table": ("[device]\nname = 'a'", "device", "is a list of tables: write [[device]] over each"),
     "api-list-is-table": ("[api.key]\nname = 'a'", "api.key", "is a list of tables: write [[api.key]] over each"),
@@ -333,6 +658,26 @@ BAD = {
     "infinite": (DNS + "hold_up = inf", "service[0].hold_up", "must be a finite number of seconds, not inf"),
     "interval-zero": ("[snmp]\ninterval = 0", "snmp.interval", "must be at least 0.05, not 0"),
     "interval-long": ("[snmp]\ninterval = 86400", "snmp.interval", "must be at most 3600"),
+    "fast-low": ("[snmp]\nfast_interval = 0.01", "snmp.fast_interval", "must be at least 0.05, not 0.01"),
+    "fast-text": (EDGE + "fast_interval = 'x'", "device[0].fast_interval", "must be a number of seconds, not 'x'"),
+    "fast-over-interval": (
+        "[snmp]\nfast_interval = 2\n" + EDGE,
+        "snmp.fast_interval",
+        "fast_interval = 2 s is slower than the 1 s between two polls: leave it out, or give at most 1",
+    ),
+    "fast-device": (
+        EDGE + "fast_interval = 1.5",
+        "device[0].fast_interval",
+        "is slower than the 1 s between two polls",
+    ),
+    "fast-mixed": (
+        "[snmp]\nfast_interval = 0.5\n" + EDGE + "interval = 0.25",
+        "device[0].interval",
+        "fast_interval = 0.5 s is slower than the 0.25 s between two polls",
+    ),
+    "forget-zero": ("[snmp]\nforget_after = 0", "snmp.forget_after", "must be more than 0, not 0"),
+    "forget-device": (EDGE + "forget_after = 5", "device[0].forget_after", "unknown key"),
+    "keep-inputs": ("[storage]\nkeep_inputs = 0", "storage.keep_inputs", "must be at least one second"),
     "stale-zero": ("[snmp]\nstale_after = 0", "snmp.stale_after", "must be more than 0"),
     "retries-half": ("[snmp]\nretries = 1.5", "snmp.retries", "must be a whole number, not 1.5"),
     "retries-text": ("[snmp]\nretries = 'x'", "snmp.retries", "must be a whole number, not 'x'"),
@@ -367,7 +712,321 @@ BAD = {
     "hold-up": (DNS + "hold_up = -1", "service[0].hold_up", "must be at least 0, not -1"),
     "confirm": (DNS + "confirm = 1", "service[0].confirm", "must be true or false, not 1"),
     "on-missing": (DNS + "on_missing = 'dwn'", "service[0].on_missing", "did you mean `down`?"),
-    "on-down": (DNS + "on_down = 'med'", "service[0].on_down", "must be 'withdraw', not 'med'"),
+    "on-down": (
+        DNS + "on_down = 'med'",
+        "service[0].on_down",
+        "must be \"withdraw\" or a table of what changes, { med = 500 }, not 'med'",
+    ),
+    "on-down-list": (DNS + "on_down = [1]", "service[0].on_down", "not a list"),
+    "on-down-empty": (
+        EDGE + DNS + "on_down = {}",
+        "service[0].on_down",
+        "says nothing that changes: give one of med, local_preference, communities, large_communities, "
+        'extended_communities, as_path, or "withdraw"',
+    ),
+    "on-down-value": (DNS + "on_down = {med = -1}", "service[0].on_down.med", "must be at least 0, not -1"),
+    "on-down-community": (DNS + "on_down = {communities = ['x']}", "service[0].on_down.communities[0]", "a community"),
+    "on-down-twice": (
+        EDGE + DNS + "on_down = {communities = ['1:1', '1:1']}",
+        "service[0].on_down.communities[1]",
+        "1:1 is listed twice",
+    ),
+    "drain-time": (DNS + "drain_time = '25h'", "service[0].drain_time", 'must be at most a day, "24h", not 90000 s'),
+    "drain-time-negative": (DNS + "drain_time = -1", "service[0].drain_time", "must be from 0"),
+    "drain-time-nan": (DNS + "drain_time = nan", "service[0].drain_time", "must be from 0"),
+    "on-disable": (DNS + "on_disable = 'freeze'", "service[0].on_disable", "must be 'withdraw' or 'drain'"),
+    "disable-file": (DNS + "disable_file = '~/off'", "service[0].disable_file", "write the home directory's own path"),
+    "disable-file-empty": (DNS + "disable_file = ''", "service[0].disable_file", "must not be empty"),
+    # ladders
+    "step-up-zero": (
+        ladder("2", "0 5"),
+        "service[0].step[0].up",
+        "must be a whole number of sessions from 1 (on_down is for fewer), not 0",
+    ),
+    "step-up-true": (ladder("2", "true 5"), "service[0].step[0].up", "from 1 (on_down is for fewer), not true"),
+    "step-up-half": (ladder("2", "1.0 5"), "service[0].step[0].up", "not 1.0"),
+    "step-enough": (
+        ladder("3", "2 5", "3 4"),
+        "service[0].step[1].up",
+        "with 3 up nothing is amiss, since 3 are enough for `require`: give at most 2",
+    ),
+    "step-any": (
+        ladder('"any"', "1 5"),
+        "service[0].step[0].up",
+        "since 1 are enough for `require`: require more sessions, or leave the step out",
+    ),
+    "step-all": (ladder('"all"', "3 5", sessions=THREE), "service[0].step[0].up", "since 3 are enough for `require`"),
+    "step-all-more": (ladder('"all"', "9 5", sessions=THREE), "service[0].step[0].up", "give at most 2"),
+    "step-twice": (
+        ladder("3", "2 5", "1 6", "2 7"),
+        "service[0].step[2].up",
+        "a step with up = 2 was already given: leave one out",
+    ),
+    "gap-top": (
+        ladder("3", "1 5"),
+        "service[0].step",
+        "is a ladder with gaps: it says nothing of 2 sessions up: add [[service.step]] with up = 2",
+    ),
+    "gap-middle": (ladder("6", "5 1", "2 5"), "service[0].step", "it says nothing of 4, 3 sessions up: add"),
+    "gap-huge": (
+        ladder("1000000000000", "1 5"),
+        "service[0].step",
+        "999999999999, 999999999998, 999999999997, 999999999996, 999999999995 and 999999999993 more sessions up",
+    ),
+    "gap-all": (ladder('"all"', "1 5", sessions=THREE), "service[0].step", "it says nothing of 2 sessions up"),
+    "gap-all-star": (ladder('"all"', "5 5", "3 6"), "service[0].step", "it says nothing of 4 sessions up"),
+    "step-empty": (
+        EDGE + DNS + "require = 2\n[[service.step]]\nup = 1",
+        "service[0].step[0]",
+        "says nothing that changes: give one of med, local_preference, communities, large_communities, "
+        "extended_communities, as_path, or withdraw = true",
+    ),
+    "step-withdraw-false": (
+        ladder("2", "1 5") + "withdraw = false",
+        "service[0].step[0].withdraw",
+        "must be true, not false: leave it out where the step announces",
+    ),
+    "step-withdraw-and-med": (
+        ladder("2", "1 5") + "withdraw = true\nas_path = [1]",
+        "service[0].step[0].withdraw",
+        "what is withdrawn has no med or as_path: leave out the one or the other",
+    ),
+    "step-comes-back": (
+        ladder("4", "1 5", "3 withdraw", "2 withdraw"),
+        "service[0].step[0]",
+        "contradicts the step with up = 3, which withdraws: with fewer sessions it cannot be better",
+    ),
+    "on-down-comes-back": (
+        ladder("3", "2 5", "1 withdraw", more="on_down = {med = 9}"),
+        "service[0].on_down",
+        "contradicts the step with up = 1, which withdraws: with fewer sessions it cannot be better: withdraw here too",
+    ),
+    "step-community-twice": (
+        EDGE + DNS + "require = 2\n[[service.step]]\nup = 1\nlarge_communities = ['1:1:1', '1:1:1']",
+        "service[0].step[0].large_communities[1]",
+        "1:1:1 is listed twice",
+    ),
+    # damping
+    "damping-word": (
+        DNS + "damping = 'on'",
+        "service[0].damping",
+        "must be true, false or a table such as { half_life = \"15m\" }, not 'on'",
+    ),
+    "damping-zero": (DNS + "damping = {penalty = 0}", "service[0].damping.penalty", "a number more than 0 and at most"),
+    "damping-text": (DNS + "damping = {cutoff = '1'}", "service[0].damping.cutoff", "must be a number more than 0"),
+    "damping-true": (DNS + "damping = {reuse = true}", "service[0].damping.reuse", "not true"),
+    "damping-nan": (DNS + "damping = {reuse = nan}", "service[0].damping.reuse", "not nan"),
+    "damping-infinite": (DNS + "damping = {ceiling = inf}", "service[0].damping.ceiling", "not inf"),
+    "damping-life": (DNS + "damping = {half_life = 0}", "service[0].damping.half_life", "must be more than 0, not 0"),
+    "damping-reuse": (
+        EDGE + DNS + "damping = {reuse = 3000}",
+        "service[0].damping.reuse",
+        "reuse = 3000 must be less than cutoff = 3000: change one of them",
+    ),
+    "damping-cutoff-low": (
+        EDGE + DNS + "damping = {cutoff = 1000}",
+        "service[0].damping.cutoff",
+        "reuse = 1500 must be less than cutoff = 1000",
+    ),
+    "damping-cutoff": (
+        EDGE + DNS + "damping = {cutoff = 12001}",
+        "service[0].damping.cutoff",
+        "cutoff = 12001 must be at most ceiling = 12000",
+    ),
+    "damping-ceiling": (
+        EDGE + DNS + "damping = {ceiling = 2000}",
+        "service[0].damping.ceiling",
+        "cutoff = 3000 must be at most ceiling = 2000",
+    ),
+    "damping-penalty": (
+        EDGE + DNS + "damping = {penalty = 12001}",
+        "service[0].damping.penalty",
+        "penalty = 12001 must be at most ceiling = 12000",
+    ),
+    # watchdogs
+    "watchdog-blank": (DNS + "watchdog = 'a b'", "service[0].watchdog", "must be 1 to 64 letters, digits, - and _"),
+    "watchdog-long": (DNS + f"watchdog = '{'a' * 65}'", "service[0].watchdog", "must be 1 to 64 letters"),
+    "watchdog-empty": (DNS + "watchdog = ''", "service[0].watchdog", "must not be empty"),
+    "watchdog-newline": (DNS + 'watchdog = "a\\nb"', "service[0].watchdog", "must not hold control characters"),
+    "watchdog-letter": (DNS + "watchdog = 'dé'", "service[0].watchdog", "must be 1 to 64 letters"),
+    "watchdog-two-services": (
+        EDGE + (DNS + "watchdog = 'w'\n") + DNS.replace('"dns"', '"ntp"').replace(".53", ".54") + "watchdog = 'w'\n",
+        "service[1].watchdog",
+        "w already belongs to the service dns: a watchdog belongs to one service",
+    ),
+    **{
+        f"watchdog-alone-{line.split()[0]}": (
+            EDGE + f"[[service]]\nname = 'dns'\nsessions = ['edge1/*']\nrequire = 2\nwatchdog = 'w'\n{line}",
+            f"service[0].{'step' if 'step' in line else line.split()[0]}",
+            "the routes of watchdog w stand in ExaBGP's configuration, and only come and go: write it there and leave "
+            "it out here, or give prefixes",
+        )
+        for line in (
+            "next_hop = '192.0.2.1'",
+            "neighbors = ['192.0.2.1']",
+            "med = 0",
+            "local_preference = 1",
+            "communities = ['1:1']",
+            "large_communities = ['1:1:1']",
+            "extended_communities = ['target:1:1']",
+            "as_path = [1]",
+            "on_down = { med = 1 }",
+            "[[service.step]]\nup = 1\nwithdraw = true",
+        )
+    },
+    # windows
+    "window-twice": (
+        window(START, ON_EDGE) + f"[[window]]\nname = 'w'\n{START}\n{ON_EDGE}",
+        "window[1].name",
+        "the window w was already given at window[0]: rename one",
+    ),
+    "window-never": (
+        window(ON_EDGE),
+        "window[0]",
+        'never comes: give start = 2026-12-01T02:00:00Z, end, or both, or weekly = "sat,sun 02:00"',
+    ),
+    "window-of-nothing": (
+        window(START),
+        "window[0]",
+        'says nothing of what it is: give devices = ["edge1"], sessions = ["edge1/*"] or services = ["dns"]',
+    ),
+    "window-of-both": (window(START, ON_DNS, ON_EDGE), "window[0].services", "make two windows of it"),
+    "window-of-both-sessions": (window(START, ON_DNS, "sessions = ['edge1/*']"), "window[0].services", "two windows"),
+    "window-devices-empty": (
+        window(START, "devices = []"),
+        "window[0].devices",
+        'must not be empty, for example devices = ["edge1"]',
+    ),
+    "window-services-empty": (window(START, "services = []"), "window[0].services", 'for example services = ["dns"]'),
+    "window-device": (
+        window(START, "devices = ['edge1', 'edge2']"),
+        "window[0].devices[1]",
+        "there is no device edge2, did you mean `edge1`?",
+    ),
+    "window-session": (
+        window(START, "sessions = ['core/*']"),
+        "window[0].sessions[0]",
+        "there is no device core; known: edge1",
+    ),
+    "window-service": (
+        window(START, "services = ['dnss']"),
+        "window[0].services[0]",
+        "there is no service dnss, did you mean `dns`?",
+    ),
+    "window-service-is-device": (window(START, "services = ['edge1']"), "window[0].services[0]", "no service edge1"),
+    "window-device-twice": (window(START, "devices = ['edge1', 'edge1']"), "window[0].devices[1]", "is listed twice"),
+    "window-session-bare": (window(START, "sessions = ['edge1']"), "window[0].sessions[0]", 'must be "device/what"'),
+    "window-order": (
+        window(ON_EDGE, START, "end = 2026-12-01T01:00:00Z"),
+        "window[0].end",
+        "2026-12-01T01:00:00+00:00 is not after start, 2026-12-01T02:00:00+00:00: exchange them, or leave one out",
+    ),
+    "window-equal": (window(ON_EDGE, START, START.replace("start", "end")), "window[0].end", "is not after start"),
+    "window-order-zone": (
+        window(ON_EDGE, START, "zone = 'Asia/Tokyo'", "end = 2026-12-01T10:00:00"),
+        "window[0].end",
+        "2026-12-01T10:00:00 (Asia/Tokyo) is not after start, 2026-12-01T02:00:00+00:00",
+    ),
+    "window-text": (
+        window(ON_EDGE, "start = '2026-12-01T02:00:00Z'"),
+        "window[0].start",
+        "must be a date and time without quotes: 2026-12-01T02:00:00Z, or without the Z in the time of `zone`",
+    ),
+    "window-date": (window(ON_EDGE, "start = 2026-12-01"), "window[0].start", "must be a date and a time: 2026-12-01T"),
+    "window-time": (window(ON_EDGE, "end = 02:00:00"), "window[0].end", "must be a date and a time"),
+    "window-early": (window(ON_EDGE, "start = 0001-01-01T00:00:00Z"), "window[0].start", "in the years 1971 to 9998"),
+    "window-late": (window(ON_EDGE, "end = 9999-12-31T23:59:59Z"), "window[0].end", "years 1971 to 9998, not 9999"),
+    "window-weekly-start": (
+        window(ON_EDGE, START, "weekly = 'sat 02:00'", "duration = 60"),
+        "window[0].start",
+        "a window has start and end, or weekly and duration: leave out the one or the other",
+    ),
+    "window-weekly-end": (
+        window(ON_EDGE, START.replace("start", "end"), "weekly = 'sat 02:00'", "duration = 60"),
+        "window[0].end",
+        "leave out the one or the other",
+    ),
+    "window-no-duration": (
+        window(ON_EDGE, "weekly = 'sat 02:00'"),
+        "window[0].duration",
+        'is missing beside weekly, for example duration = "2h"',
+    ),
+    "window-duration-alone": (
+        window(ON_EDGE, START, "duration = '2h'"),
+        "window[0].duration",
+        'belongs to weekly = "sat,sun 02:00": give weekly, or start and end',
+    ),
+    "window-duration-zero": (window("duration = 0"), "window[0].duration", "must be more than 0, not 0"),
+    "window-duration-long": (window("duration = '8d'"), "window[0].duration", 'at most a week, "7d", not 691200 s'),
+    **{
+        f"window-weekly-{name}": (window(f"weekly = {written}"), "window[0].weekly", words)
+        for name, written, words in (
+            ("days-only", "'sat'", 'must be days and a time such as "sat,sun 02:00" or "daily 02:00", not \'sat\''),
+            ("hour", "'sat 24:00'", "must be days and a time"),
+            ("minute", "'sat 02:60'", "must be days and a time"),
+            ("short", "'sat 2:00'", "must be days and a time"),
+            ("range", "'mon-fri 02:00'", "must be days and a time"),
+            ("long-name", "'saturday 02:00'", "'saturday' is no day: use mon, tue, wed, thu, fri, sat, sun, or daily"),
+            ("long-hint", "'sunday 02:00'", "did you mean `sun`?"),
+            ("word", "'never 02:00'", "'never' is no day"),
+            (
+                "daily-and",
+                "'daily,sat 02:00'",
+                "'daily' is no day: use mon, tue, wed, thu, fri, sat, sun, or daily alone",
+            ),
+            ("twice", "'sat,sun,sat 02:00'", "names a day twice"),
+            ("number", "5", "must be text in quotes, not 5"),
+        )
+    },
+    "window-zone": (
+        window(ON_EDGE, START, "zone = 'Europe/Berlim'"),
+        "window[0].zone",
+        "'Europe/Berlim' is no time zone of the IANA database, did you mean `Europe/Berlin`?",
+    ),
+    "window-zone-far": (window("zone = 'zzzzzzzzzz'"), "window[0].zone", 'for example "Europe/Berlin" or "UTC"'),
+    "window-zone-folder": (window("zone = 'America'"), "window[0].zone", "is no time zone of the IANA database"),
+    "window-zone-path": (window("zone = '../etc/passwd'"), "window[0].zone", "is no time zone of the IANA database"),
+    "window-zone-number": (window("zone = 1"), "window[0].zone", "must be text in quotes, not 1"),
+    "window-action-word": (window("action = 'freez'"), "window[0].action", "did you mean `freeze`?"),
+    "window-action-device": (
+        window(ON_EDGE, START, "action = 'freeze'"),
+        "window[0].action",
+        '"freeze" is of services: a window of devices and sessions has "hold" or "down"',
+    ),
+    "window-action-service": (
+        window(ON_DNS, START, "action = 'down'"),
+        "window[0].action",
+        '"down" is of devices and sessions: a window of services has "freeze", "drain", "withdraw" or "announce"',
+    ),
+    "window-reason": (window("reason = 5"), "window[0].reason", "must be text in quotes, not 5"),
+    "window-reason-line": (window('reason = "a\\nb"'), "window[0].reason", "must not hold control characters"),
+    "window-reason-long": (window(f"reason = '{'a' * 1001}'"), "window[0].reason", "must have at most 1000 characters"),
+    # the guard
+    **{
+        f"guard-{number}": (
+            f"[guard]\nmax_withdrawn = {written}",
+            "guard.max_withdrawn",
+            "must be a whole number of services from 1, or a share of them between none and all such as "
+            f'"30%" or 0.3, not {shown}; leave it out for no limit',
+        )
+        for number, (written, shown) in enumerate(
+            (
+                ("0", "0"),
+                ("-1", "-1"),
+                ("1.0", "1.0"),
+                ("0.0", "0.0"),
+                ("nan", "nan"),
+                ("true", "true"),
+                ("'0%'", "'0%'"),
+                ("'100%'", "'100%'"),
+                ("'30'", "'30'"),
+                ("'half'", "'half'"),
+                ("[1]", "a list"),
+            )
+        )
+    },
+    "guard-within": ("[guard]\nwithin = 0", "guard.within", "must be more than 0, not 0"),
+    "guard-within-word": ("[guard]\nwithin = 'x'", "guard.within", 'must be a time such as "90d"'),
     "effect": ("[webhook]\neffect = 'prob'", "webhook.effect", "did you mean `probe`?"),
     "role": ("[[api.key]]\nname = 'a'\nrole = 'root'\nsha256 = ''", "api.key[0].role", "must be 'read'"),
     "sha256": ("[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '12'", "api.key[0].sha256", "64 hexadecimal digits"),
@@ -402,13 +1061,12 @@ BAD = {
     "listen-bare-v6": ("[api]\nlisten = '::1:8080'", "api.listen", 'or "[::1]:8080", not'),
     "listen-port-high": ("[api]\nlisten = '127.0.0.1:65536'", "api.listen", "a number from 0 to 65535, not '65536'"),
     "listen-name": ("[api]\nlisten = 'web1:8080'", "api.listen", "must be an address and a port"),
-    "listen-open": (EDGE + "[api]\nlisten = '0.0.0.0:8080'", "api.listen", "without [[api.key]] the API listens on"),
-    "listen-open-v6": (EDGE + "[api]\nlisten = '[::]:8080'", "api.listen", ":: is not loopback: without [[api.key]]"),
-    "listen-open-keys": (
-        EDGE + f"[api]\nlisten = '192.0.2.9:80'\n[[api.key]]\nname='a'\nrole='read'\nsha256='{'0' * 64}'",
+    "listen-open": (
+        EDGE + "[api]\nlisten = '0.0.0.0:8080'",
         "api.listen",
-        "API keys are not enforced in this version yet; listen on loopback",
+        "listen there, or add [[api.key]] with name",
     ),
+    "listen-open-v6": (EDGE + "[api]\nlisten = '[::]:8080'", "api.listen", ":: is not loopback: without [[api.key]]"),
     # SNMP
     "oid-alone": (EDGE + "oid = '1.3.6.1'", "device[0].oid", 'belongs to profile = "oid", not to "auto"'),
     "values-alone": (EDGE + "profile = 'bfd-std'\nvalues = 'oper'", "device[0].values", 'not to "bfd-std"'),
@@ -660,6 +1318,38 @@ def test_no_error_shows_a_secret(write, text):
     assert fault.__cause__ is None
 
 
+@pytest.mark.parametrize("word", sorted(config.WATCHDOG_FATAL))
+@pytest.mark.parametrize("name", ["{}", "my-{}-dns", "{}s"])
+def test_no_watchdog_holds_a_word_that_harms_exabgp(write, word, name):
+    fault = fault_of(write(EDGE + DNS + f"watchdog = '{name.format(word)}'"))
+    assert f"holds {word}, which ExaBGP takes for a command of its own: use another name" in fault.text
+
+
+def test_the_words_that_harm_are_those_of_the_dialect():
+    assert config.WATCHDOG_FATAL == dialect._FATAL
+
+
+@pytest.mark.parametrize(
+    "name", ["announce", "withdraw", "version", "teardown", "reload", "help", "enable-ack", "Announce"]
+)
+def test_no_watchdog_is_called_like_a_command(write, name):
+    fault = fault_of(write(EDGE + DNS + f"watchdog = '{name}'"))
+    assert fault.place.endswith("service[0].watchdog")
+    assert f"'{name}' is a command of ExaBGP: use another name" in fault.text
+
+
+def test_every_command_of_exabgp_that_ends_a_line_is_no_watchdog():
+    # ExaBGP walks its commands from the last letter of the alphabet on, and takes the first that a line ends with.
+    words = {name for name in Command.functions if " " not in name and name != "#"}
+    assert "version" in words
+    allowed = {
+        word
+        for word in words
+        if word not in config._WATCHDOG_COMMANDS and not any(harm in word for harm in config.WATCHDOG_FATAL)
+    }
+    assert allowed == set()
+
+
 # --- secrets ----------------------------------------------------------------------------------------------------
 
 
@@ -698,6 +1388,26 @@ def test_describe_has_everything_but_the_secrets(read):
         + DNS
         + f"""
         on_missing = "hold"
+        watchdog = "w"
+        require = 2
+        damping = true
+        disable_file = "/run/off"
+        [[service.step]]
+        up = 1
+        communities = ["1:1"]
+        [[window]]
+        name = "once"
+        start = 2026-12-01T02:00:00Z
+        sessions = ["edge1/*"]
+        [[window]]
+        name = "often"
+        weekly = "sun,sat 02:00"
+        duration = 60
+        zone = "Europe/Berlin"
+        services = ["dns"]
+        action = "withdraw"
+        [guard]
+        max_withdrawn = "30%"
         [snmp]
         community = "{SECRET}"
         [webhook]
@@ -721,6 +1431,22 @@ def test_describe_has_everything_but_the_secrets(read):
     assert described["services"][0]["routes"][0]["prefix"] == "192.0.2.53/32"
     assert described["services"][0]["on_missing"] == "hold"
     assert described["services"][0]["confirm"] is True
+    assert described["services"][0]["routes"][1] == {"name": "w"}
+    (step,) = described["services"][0]["steps"]
+    assert (step["up"], step["change"]["communities"], step["change"]["med"]) == (1, ["1:1"], None)
+    assert described["services"][0]["on_down"] is None
+    assert described["services"][0]["damping"]["half_life"] == 60.0
+    assert described["services"][0]["disable_file"] == "/run/off"
+    assert described["services"][0]["on_disable"] == "withdraw"
+    once, often = described["windows"]
+    assert once["when"] == {"start": 1796090400.0, "end": None}
+    assert (once["sessions"], once["reading"]) == (["edge1/*"], "hold")
+    assert often["when"] == {"days": [5, 6], "hour": 2, "minute": 0, "duration": 60.0, "zone": "Europe/Berlin"}
+    assert (often["services"], often["action"]) == (["dns"], "withdraw")
+    assert described["guard"] == {"max_withdrawn": None, "max_share": 0.3, "within": 60.0}
+    assert described["forget_after"] == 86400.0
+    assert described["devices"][0]["fast_interval"] == 0.5
+    assert described["storage"]["keep_inputs"] == 604800.0
     assert described["api"] == "127.0.0.1:8080"
     assert described["traps"] == "off"
 
@@ -766,7 +1492,7 @@ def test_one_device_without_a_file(overrides, environ):
     (edge,) = settings.targets
     assert (edge.name, edge.host, edge.port, edge.community) == ("edge1", "192.0.2.1", 1161, Secret("word"))
     assert (edge.profile, edge.oid, edge.values) == ("oid", "1.3.6.1.2.1.222.1.2.1.10", "oper")
-    assert (edge.interval, edge.stale_after) == (5.0, 15.0)
+    assert (edge.interval, edge.stale_after, edge.fast_interval) == (5.0, 15.0, 2.5)
     assert settings.plan.devices == (Device("edge1", 15.0),)
     routes = tuple(Route(ip_network(prefix)) for prefix in ("192.0.2.53/32", "2001:db8::53/128"))
     assert settings.plan.services == (Service("edge1", routes, (Selector("edge1", "*"),)),)
@@ -998,6 +1724,8 @@ def test_the_reference_loads_without_a_variable_and_shows_the_defaults(read):
     plain = read(EDGE + DNS)
     for part in ("speaker", "storage", "webhook", "api", "api_keys", "traps", "log", "site"):
         assert getattr(reference, part) == getattr(plain, part), part
+    for part in ("record_polls", "windows", "guard", "forget_after"):
+        assert getattr(reference.plan, part) == getattr(plain.plan, part), part
     first, default = reference.targets[0], plain.targets[0]
     assert first == default
     shown, plain_service = reference.plan.services[0], plain.plan.services[0]
@@ -1019,14 +1747,23 @@ def test_the_reference_names_every_key_and_every_commented_key_is_one(write):
     assert settings.traps == Listen("127.0.0.1", 1162)
     assert settings.api_keys[0].name == "noc"
 
+    assert [type(rule.when) for rule in settings.plan.windows] == [Span, Weekly]
+    assert [len(service.steps) for service in settings.plan.services] == [0, 1, 2]
+    assert settings.plan.services[1].damping == Damping()
+
     raw = tomllib.loads(text)
     for keys, table in config._TABLES.items():
-        have = raw
-        for key in keys:
-            have = have[key]
-            have = have[0] if isinstance(have, list) else have
         inherited = set(config._SnmpKeys.model_fields) if keys == ("device",) else set()
-        assert set(table.model_fields) - inherited <= set(have), keys
+        assert set(table.model_fields) - inherited <= _keys_at(raw, *keys), keys
+
+
+def _keys_at(raw: object, *keys: str) -> set[str]:
+    """The keys of a table, or of all tables of a list, which need not be in every one."""
+    if isinstance(raw, list):
+        return {name for item in raw for name in _keys_at(item, *keys)}
+    if not isinstance(raw, dict):
+        return set()  # on_down = "withdraw", where a table may stand too
+    return _keys_at(raw.get(keys[0]), *keys[1:]) if keys else set(raw)
 
 
 def _is_setting(line: str) -> bool:

@@ -18,9 +18,11 @@ HOUSE = Path(exabgp_bfd.__file__).parent
 ROOMS = ("speaker", "sources", "storage", "web", "notify", "metrics", "logs")
 # All that the core may take from outside: without I/O, without a clock, without threads, without chance.
 PURE = {
-    *("__future__", "abc", "bisect", "collections", "dataclasses", "enum", "functools", "heapq", "ipaddress"),
-    *("itertools", "math", "operator", "re", "string", "typing"),
+    *("__future__", "abc", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "heapq"),
+    *("ipaddress", "itertools", "math", "operator", "re", "string", "typing"),
 }
+TELLS_THE_TIME = {"now", "today", "utcnow"}
+"""What of datetime is a clock; the rest is arithmetic."""
 PROGRAMS = {"cli", "demo", "simulator"}
 """Run in a terminal by a person; `run`, the API process, is `app`."""
 
@@ -127,6 +129,12 @@ def core_is_pure(modules: Iterable[Module]) -> list[str]:
         for module, found in each_import(modules)
         if module.room == "core"
         and (room_of(found.module) != "core" if ours(found.module) else found.module.split(".")[0] not in PURE)
+    ] + [
+        complaint(module, node.lineno, f"the core asks a clock: {node.attr}()")
+        for module in modules
+        if module.room == "core"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and node.attr in TELLS_THE_TIME
     ]
 
 
@@ -279,7 +287,9 @@ RULES: list[tuple[Rule, list[dict[str, str]], list[dict[str, str]]]] = [
                 for name in ("time", "os", "socket", "threading", "asyncio", "logging")
             ),
             *({"core.engine": f"import {name}"} for name in ("flask", "pydantic", "sqlite3", "subprocess", "random")),
-            *({"core.engine": f"from {name} import x"} for name in ("pathlib", "datetime", "secrets", "uuid", "io")),
+            *({"core.engine": f"from {name} import x"} for name in ("pathlib", "zoneinfo", "secrets", "uuid", "io")),
+            {"core.engine": "from datetime import datetime\ndatetime.now()"},
+            {"core.engine": "import datetime\ndatetime.date.today()"},
             {"core.engine": "from exabgp_bfd.speaker import pipe", "speaker.pipe": ""},
             {"core.engine": "from .. import logs", "logs": ""},
             {"core.engine": "from exabgp_bfd import __version__"},

@@ -111,13 +111,15 @@ DOWN_IS_FAST = {
         5.0 poll down -> decided down
         """,
     ),
-    "fall above one: the look is one of the samples, and no deadline stands in for one": (
+    "fall above one: the look is none of the samples, and no deadline stands in for one": (
         {"fall": 3},
         """
         0.0  poll down -> confirm
         0.02 look down -> nothing
         9.0  clock     -> nothing
-        10.0 poll down -> decided down
+        10.0 poll down -> nothing
+        10.1 look down -> nothing
+        11.0 poll down -> decided down
         """,
     ),
     "fall of two, its look unanswered: nothing is decided until a second bad sample": (
@@ -181,7 +183,8 @@ MISSING_IS_LOOKED_AT_TWICE = {
         """
         0.0  poll missing -> confirm
         0.02 look missing -> nothing
-        1.0  poll missing -> decided down
+        1.0  poll missing -> nothing
+        2.0  poll missing -> decided down
         """,
     ),
     "a bad state seen before confirms it": (

@@ -1,0 +1,81 @@
+"""What one input leads to, in the order in which it must be carried out, and the numbers of events and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from exabgp_bfd.core.model import (
+    Announce,
+    Effect,
+    Event,
+    Look,
+    Pace,
+    Record,
+    Remember,
+    RememberOrder,
+    Source,
+    Withdraw,
+)
+
+
+class Outbox:
+    """Collects effects; withdraws leave first, then announces, looks, and what is to be kept."""
+
+    def __init__(self, last_event: int) -> None:
+        self._last_event = last_event
+        self._withdraws: list[Effect] = []
+        self._announces: list[Effect] = []
+        self._looks: dict[tuple[str, str | None], Look] = {}
+        self._paces: dict[str, Pace] = {}
+        self._kept: list[Effect] = []
+
+    def take(self) -> list[Effect]:
+        """Everything since the last time, in order."""
+        effects = [
+            *self._withdraws,
+            *self._announces,
+            *self._looks.values(),
+            *self._paces.values(),
+            *self._kept,
+        ]
+        self._withdraws.clear()
+        self._announces.clear()
+        self._looks.clear()
+        self._paces.clear()
+        self._kept.clear()
+        return effects
+
+    def command(self, command: Withdraw | Announce) -> None:
+        """Something for ExaBGP."""
+        (self._withdraws if isinstance(command, Withdraw) else self._announces).append(command)
+
+    def look(self, device: str, session: str | None, cause: int | None) -> None:
+        """Asks for a look, once for each session or device."""
+        self._looks.setdefault((device, session), Look(device, session, cause))
+
+    def pace(self, device: str, *, quick: bool) -> None:
+        """The last word on a device's pace."""
+        self._paces[device] = Pace(device, quick)
+
+    def remember(self, what: Remember | RememberOrder) -> None:
+        """Something for our next start."""
+        self._kept.append(what)
+
+    def event(
+        self,
+        event_type: str,
+        *,
+        details: Mapping[str, Any],
+        source: Source,
+        device: str | None = None,
+        session: str | None = None,
+        service: str | None = None,
+        actor: str | None = None,
+        cause: int | None = None,
+    ) -> int:
+        """Records an event; its number."""
+        self._last_event += 1
+        event = Event(self._last_event, event_type, device, session, service, source.value, actor, cause, details)
+        self._kept.append(Record(event))
+        return self._last_event
