@@ -158,6 +158,12 @@ class Router:
             session.diagnostic = diagnostic if diagnostic is not None else _USUAL.get(state, Diagnostic.NONE)
             self._sample(session)
 
+    def flap(self, peer: str, times: int = 1, *, interface: str | None = None) -> None:
+        """Has the session with a peer go down and come up again, quicker than anybody polls; KeyError without one."""
+        for _ in range(times):
+            self.set_state(peer, State.DOWN, interface=interface)
+            self.set_state(peer, State.UP, interface=interface)
+
     def remove(self, peer: str, *, interface: str | None = None) -> None:
         """Takes the session with a peer out of the table; KeyError when there is none."""
         for session in self._find(peer, interface):

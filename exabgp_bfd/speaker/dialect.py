@@ -1,4 +1,4 @@
-"""Routes as lines of ExaBGP's API (pure): what we may say to it, and nothing else.
+"""Targets as lines of ExaBGP's API (pure): what we may say to it, and nothing else.
 
 A line is made from typed values only, and is then held against a whitelist of characters and words: several inputs end
 ExaBGP 5's process (5.0.15: the bare word `json` in any command that shows nothing raises KeyError in its reactor), and
@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import re
 
-from exabgp_bfd.core.model import Announce, Command, Route, SpeakerError
+from exabgp_bfd.core.model import Announce, Command, Route, SpeakerError, Watchdog
 
-# Letters, digits and the punctuation of addresses, communities, lists and selectors; no control character, no quote.
-_LINE = re.compile(r"[0-9A-Za-z:./,*\[\]-]+(?: [0-9A-Za-z:./,*\[\]-]+)*")
+# Letters, digits and the punctuation of addresses, communities, lists, selectors and names; no control character, no
+# quote.
+_LINE = re.compile(r"[0-9A-Za-z_:./,*\[\]-]+(?: [0-9A-Za-z_:./,*\[\]-]+)*")
 _FATAL = frozenset(
     {"json", "debug", "crash", "shutdown", "restart", "reset", "operational", "disable-ack", "silence-ack"}
 )
 _LONGEST = 65536
+_NAME = re.compile(r"[0-9A-Za-z_-]{1,64}")
+# Commands of one word, which ExaBGP obeys at a line's end, and two words that its configuration takes for no name.
+_NO_NAMES = frozenset({"version", "help", "reload", "teardown", "enable-ack", "announce", "withdraw"})
 # Each form as ExaBGP reads it, and no free word, which might be the name of a command.
 _COMMUNITY = re.compile(r"[0-9]{1,5}:[0-9]{1,5}|0x[0-9A-Fa-f]{1,8}|[0-9]{1,10}")
 _LARGE = re.compile(r"[0-9]{1,10}:[0-9]{1,10}:[0-9]{1,10}")
@@ -29,13 +33,17 @@ _NAMES["graceful-shutdown"] = "65535:0"
 
 def line(command: Command) -> bytes:
     """The line for a command, with its line feed; SpeakerError if it is one that must never be sent."""
-    if isinstance(command, Announce):
-        route = command.route
+    route, announced = command.route, isinstance(command, Announce)
+    if isinstance(route, Watchdog):
+        # Without a selector, always: ExaBGP 4 and 5 take the line's third word for the name whatever stands before it,
+        # ask every neighbour that has such routes, and answer `done` for a name that nobody carries as well.
+        text = f"{'announce' if announced else 'withdraw'} watchdog {_name(route)}"
+    elif announced:
         text = f"{_selector(route)} announce route {route.prefix} next-hop {route.next_hop}{_attributes(route)}"
     else:
         # By the prefix alone, which is all that ExaBGP needs: it refuses a withdraw whose `next-hop self` would be of
         # another family than the BGP session, and the route would stay.
-        text = f"{_selector(command.route)} withdraw route {command.route.prefix}"
+        text = f"{_selector(route)} withdraw route {route.prefix}"
     return guarded(text)
 
 
@@ -48,6 +56,12 @@ def guarded(text: str) -> bytes:
     if fatal is not None:
         raise SpeakerError(f"a command for ExaBGP holds the word {fatal}, which harms it")
     return text.encode("ascii") + b"\n"
+
+
+def _name(watchdog: Watchdog) -> str:
+    if not _NAME.fullmatch(watchdog.name) or watchdog.name.lower() in _NO_NAMES:
+        raise SpeakerError(f"a watchdog has a name that is never sent: {watchdog.name[:80]!r}")
+    return watchdog.name
 
 
 def _selector(route: Route) -> str:

@@ -26,8 +26,9 @@ from exabgp_bfd.core.model import (
     Command,
     Neighbor,
     Outcome,
-    Prefix,
+    Route,
     SpeakerError,
+    Target,
     Withdraw,
 )
 from exabgp_bfd.speaker import dialect, messages
@@ -44,10 +45,15 @@ LATE_ANSWER = 60.0
 """Seconds after its deadline during which a command's answer may still come; ExaBGP stalls, but skips no answer."""
 
 EXPIRED_SLICE = 100
-_Key = tuple[Prefix, tuple[Address, ...]]
+_Key = tuple[str, tuple[Address, ...]]
+"""What a command is about: the target's key, and the neighbours that it goes to."""
 
 Deliver = Callable[[Answer | Advertised | Neighbor], object]
 Store = Callable[[Sequence[bytes], int], int]
+
+
+def _key(target: Target) -> _Key:
+    return target.key, target.neighbors if isinstance(target, Route) else ()
 
 
 def take_over_stdio() -> tuple[int, int]:
@@ -188,7 +194,7 @@ class Pipe:
     # --- out ----------------------------------------------------------------------------------------------------
 
     def send(self, command: Command) -> None:
-        """Writes a command now; what ExaBGP cannot take yet waits, withdraws first, each prefix in its order.
+        """Writes a command now; what ExaBGP cannot take yet waits, withdraws first, each target in its order.
 
         Raises SpeakerError for a command that must never be sent, and where ExaBGP is gone.
         """
@@ -201,8 +207,8 @@ class Pipe:
             self._write(command, line)
 
     def _queue(self, command: Command, line: bytes) -> None:
-        key = (command.route.prefix, command.route.neighbors)
-        # What waits for the same prefix and neighbours is overtaken by events: only the last word is worth sending.
+        key = _key(command.route)
+        # What waits for the same target and neighbours is overtaken by events: only the last word is worth sending.
         for queue in (self._withdraws, self._announces):
             overtaken = queue.pop(key, None)
             if overtaken is not None:

@@ -172,7 +172,9 @@ def test_a_change_does_not_wait_for_the_rest_of_a_large_table(engine):
     assert "edge1/10.0.0.1" not in rest
 
 
-def test_a_session_that_is_gone_is_missing_once_a_walk_has_confirmed_it(engine):
+def test_a_session_that_is_gone_is_missing_once_a_walk_has_confirmed_it_and_then_in_each_round(engine):
+    gone, both = {"edge1/192.0.2.1": State.MISSING, "edge1/192.0.2.2": State.UP}, ["edge1/192.0.2.1", "edge1/192.0.2.2"]
+
     async def scenario():
         async with Router() as router:
             router.add("192.0.2.1")
@@ -181,18 +183,193 @@ def test_a_session_that_is_gone_is_missing_once_a_walk_has_confirmed_it(engine):
                 start = await heard.until(complete) + 1
                 router.remove("192.0.2.1")
                 await heard.state("edge1/192.0.2.1", State.MISSING, start)
-                place = await heard.until(lambda message: "edge1/192.0.2.1" in states(message), start)
-                while states(heard.messages[place])["edge1/192.0.2.1"] is not State.MISSING:
-                    place = await heard.until(lambda message: "edge1/192.0.2.1" in states(message), place + 1)
-                gone = heard.messages[place]
-                assert complete(gone)
-                assert states(gone) == {"edge1/192.0.2.1": State.MISSING, "edge1/192.0.2.2": State.UP}
-                later = heard.messages[await heard.until(lambda _: True, place + 1)]
-                assert states(later) == {"edge1/192.0.2.2": State.UP}
-                assert poller.counters.walks == 2
+                place = await heard.until(lambda message: State.MISSING in states(message).values(), start)
+                assert complete(heard.messages[place])
+                assert states(heard.messages[place]) == gone
+                # Once a second walk has missed it as well, every round tells it, and no further walk is made for it.
+                place = await heard.until(complete, place + 1)
+                await heard.until(lambda _: heard.now > place + 5)
+                for message in heard.messages[place:]:
+                    assert states(message) == gone
+                assert not any(complete(message) for message in heard.messages[place + 1 :])
+                assert poller.counters.walks == 3
                 router.add("192.0.2.1", State.INIT)
                 poller.look("edge1", None)
                 await heard.state("edge1/192.0.2.1", State.INIT, place)
+                place = heard.now
+                await heard.until(lambda _: heard.now > place + 3)
+                for message in heard.messages[place:]:
+                    assert sorted(states(message)) == both
+                    assert State.MISSING not in states(message).values()
+
+    asyncio.run(scenario())
+
+
+def test_what_only_one_walk_has_missed_is_told_with_that_walk_alone(engine):
+    """A second telling stands for a second look: none is made up while the walks fail."""
+
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2")
+            async with polling(target(router, engine=engine)) as (poller, heard):
+                await heard.until(complete)
+                walk, walks = poller._devices["edge1"].client.walk, []
+
+                async def only_one(column: str) -> object:
+                    walks.append(column)
+                    if len(walks) == 1:
+                        return await walk(column)
+                    raise SourceError("one walk is enough")
+
+                poller._devices["edge1"].client.walk = only_one
+                router.remove("192.0.2.1")
+                await heard.state("edge1/192.0.2.1", State.MISSING)
+                place = await heard.until(silent)
+                await heard.until(lambda _: heard.now > place + 5)
+                assert len(walks) == 2  # a walk that fails is not made again at each turn
+                return [message for message in heard.messages if State.MISSING in states(message).values()]
+
+    (told,) = asyncio.run(scenario())
+    assert told.complete
+
+
+def test_a_session_that_is_gone_is_told_so_often_and_no_more(engine, monkeypatch):
+    monkeypatch.setattr("exabgp_bfd.sources.snmp.poller.GONE_ROUNDS", 7)
+
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2")
+            async with polling(target(router, engine=engine, interval=0.02)) as (_, heard):
+                await heard.until(complete)
+                router.remove("192.0.2.1")
+                await heard.state("edge1/192.0.2.1", State.MISSING)
+                await heard.until(
+                    lambda _: all(states(seen) == {"edge1/192.0.2.2": State.UP} for seen in heard.messages[-9:])
+                )
+                return [message for message in heard.messages if State.MISSING in states(message).values()]
+
+    assert 2 <= len(asyncio.run(scenario())) <= 7
+
+
+def test_a_session_that_is_gone_can_be_forgotten(engine):
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2")
+            async with polling(target(router, engine=engine, interval=0.02)) as (poller, heard):
+                await heard.until(complete)
+                router.remove("192.0.2.1")
+                await heard.until(
+                    lambda message: not complete(message) and State.MISSING in states(message).values(), heard.now
+                )
+                poller.forget("edge1", "edge1/192.0.2.1")
+                poller.forget("edge1", "edge1/192.0.2.2")  # it is there: nothing to forget
+                poller.forget("edge7", "edge7/192.0.2.1")
+                place = heard.now
+                await heard.until(lambda _: heard.now > place + 3)
+                assert all(states(message) == {"edge1/192.0.2.2": State.UP} for message in heard.messages[place:])
+
+    asyncio.run(scenario())
+
+
+def test_that_the_whole_table_is_empty_is_told_by_walks_alone(engine):
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2")
+            async with polling(target(router, engine=engine)) as (_, heard):
+                start = await heard.until(complete) + 1
+                router.remove("192.0.2.1")
+                router.remove("192.0.2.2")
+                place = await heard.until(lambda message: State.MISSING in states(message).values(), start)
+                await heard.until(lambda _: heard.now > place + 5)
+                assert all(complete(message) for message in heard.messages[place:])
+                router.add("192.0.2.2")
+                place = await heard.until(lambda message: State.UP in states(message).values(), heard.now)
+                assert states(heard.messages[place]) == {
+                    "edge1/192.0.2.1": State.MISSING,
+                    "edge1/192.0.2.2": State.UP,
+                }
+
+    asyncio.run(scenario())
+
+
+def test_missing_is_never_all_that_a_round_tells_when_the_rest_cannot_be_read(engine):
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2")
+            async with polling(target(router, engine=engine)) as (poller, heard):
+                await heard.until(complete)
+                router.remove("192.0.2.1")
+                place = await heard.until(
+                    lambda message: not complete(message) and State.MISSING in states(message).values(), heard.now
+                )
+                router.table.put((*SESSION, 11, 2), v2c.Integer32(9))
+                await heard.until(lambda message: states(message) == {}, place)
+                start = heard.now
+                await heard.until(lambda _: heard.now > start + 3)
+                assert all(states(message) == {} for message in heard.messages[start:])
+                assert poller.counters.garbage_rows > 3
+
+    asyncio.run(scenario())
+
+
+def test_a_flap_between_two_polls_is_seen_by_its_count(engine):
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            router.add("192.0.2.2", State.DOWN)
+            async with polling(target(router, engine=engine)) as (_, heard):
+                first = heard.messages[await heard.until(complete)]
+                assert [(seen.ups, seen.downs, seen.last_up) for seen in first.observations] == [
+                    (1, None, None),
+                    (0, None, None),
+                ]
+                router.flap("192.0.2.1", 3)
+                place = await heard.until(
+                    lambda message: isinstance(message, Poll) and 4 in [seen.ups for seen in message.observations]
+                )
+                assert states(heard.messages[place])["edge1/192.0.2.1"] is State.UP
+                assert {state for seen in heard.messages for state in states(seen).values()} == {State.UP, State.DOWN}
+                assert all(states(seen).get("edge1/192.0.2.1") is not State.DOWN for seen in heard.messages)
+
+    asyncio.run(scenario())
+
+
+def test_a_flap_does_not_wait_for_the_rest_of_a_large_table(engine):
+    async def scenario():
+        async with Router() as router:
+            for number in range(1, 31):
+                router.add(f"10.0.0.{number}")
+            async with polling(target(router, max_varbinds=10, engine=engine)) as (_, heard):
+                start = await heard.until(complete) + 1
+                router.flap("10.0.0.1")
+                place = await heard.until(
+                    lambda message: isinstance(message, Poll) and 2 in [seen.ups for seen in message.observations],
+                    start,
+                )
+                return states(heard.messages[place])
+
+    assert asyncio.run(scenario()) == {"edge1/10.0.0.1": State.UP}
+
+
+def test_a_device_is_asked_faster_at_once(engine):
+    async def scenario():
+        async with Router() as router:
+            router.add("192.0.2.1")
+            slow = target(router, engine=engine, interval=3600.0, fast_interval=0.05)
+            async with polling(slow) as (poller, heard):
+                await heard.until(complete)
+                assert poller.counters.quick == 0
+                poller.pace("edge1", quick=True)
+                poller.pace("edge7", quick=True)
+                await heard.until(lambda _: heard.now > 5)
+                router.set_state("192.0.2.1", State.DOWN)
+                await heard.state("edge1/192.0.2.1", State.DOWN)
+                assert poller.counters.quick >= 5
 
     asyncio.run(scenario())
 

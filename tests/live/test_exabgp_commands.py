@@ -1,20 +1,26 @@
 """Every kind of line that we can make, on the parser of ExaBGP itself: its answers, and what it took them for.
 
-No neighbour ever comes up: what is asked is what ExaBGP accepts, not what it advertises.
+In the first part no neighbour ever comes up: what is asked is what ExaBGP accepts, not what it advertises. In the
+second BIRD tells what watchdogs and other attributes come to.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import sys
+import threading
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from lab import Program, free_port, wait_for
+from lab import Program, free_port, stays, wait_for
+from lab.bird import Bird
 from lab.exabgp import environment
 
-from exabgp_bfd.core.model import Announce, Command, Route, SpeakerError, Withdraw
+from exabgp_bfd.core.model import Announce, Command, Route, SpeakerError, Target, Watchdog, Withdraw
 from exabgp_bfd.speaker import dialect
 
 pytestmark = pytest.mark.live
@@ -86,11 +92,11 @@ def plain(**attributes: object) -> Route:
     return Route(V4, HOP4, **attributes)  # type: ignore[arg-type]
 
 
-def announce(route: Route) -> Command:
+def announce(route: Target) -> Command:
     return Announce(1, "dns", route)
 
 
-def withdraw(route: Route) -> Command:
+def withdraw(route: Target) -> Command:
     return Withdraw(1, "dns", route)
 
 
@@ -149,6 +155,9 @@ ACCEPTED = {
     "withdraw from two": withdraw(Route(V4, neighbors=(PEER4, PEER6))),
     "withdraw what was never announced": withdraw(Route(ip_network("203.0.113.99/32"))),
     "withdraw a default route": withdraw(Route(ip_network("0.0.0.0/0"))),
+    "a watchdog that no route carries": announce(Watchdog("nobody_s-name")),
+    "withdraw a watchdog that no route carries": withdraw(Watchdog("nobody_s-name")),
+    "a watchdog with a long name": announce(Watchdog("x" * 64)),
 }
 
 REFUSED = {
@@ -277,6 +286,234 @@ def test_what_harms_exabgp_never_leaves(field):
 
 @pytest.mark.parametrize("place", ["{}", "show {}", "neighbor * announce route 192.0.2.1/32 next-hop self {} x"])
 def test_no_line_with_it_passes_the_guard(place):
-    for hostile in [*FATAL, *CHARACTERS]:
+    for hostile in [*FATAL, *(character for character in CHARACTERS if character != "_")]:
         with pytest.raises(SpeakerError):
             assert dialect.guarded(place.format(hostile)) == "refused"
+
+
+def test_no_watchdog_that_harms_exabgp_ever_leaves():
+    for hostile in [*HOSTILE, *FATAL, "reload", "teardown", "version", "help", "enable-ack", "dns nobody", "announce"]:
+        with pytest.raises(SpeakerError):
+            assert dialect.line(announce(Watchdog(hostile))) == "refused"
+        with pytest.raises(SpeakerError):
+            assert dialect.line(withdraw(Watchdog(hostile))) == "refused"
+
+
+# --- what a neighbour sees of it --------------------------------------------------------------------------------------
+
+# The API process: says what it is given, and writes down what ExaBGP says; argv: a FIFO, a file.
+RELAY = """#!{python}
+import os, select, sys
+said, heard = os.open(sys.argv[1], os.O_RDWR), os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
+while True:
+    ready = select.select([0, said], [], [])[0]
+    if said in ready:
+        os.write(1, os.read(said, 4096))
+    if 0 in ready:
+        data = os.read(0, 65536)
+        if not data:
+            break
+        os.write(heard, data)
+"""
+
+# Within one AS, where a local preference counts.
+SPEAKING = """
+process relay {{
+  run {relay} {said} {heard};
+  encoder json;
+}}
+neighbor 127.0.0.1 {{
+  router-id 192.0.2.1;
+  local-address 127.0.0.1;
+  local-as 65001;
+  peer-as 65001;
+  connect {port};
+  hold-time 30;
+  family {{ ipv4 unicast; ipv6 unicast; }}
+  api {{ processes [ relay ]; }}
+  static {{
+    route 198.51.100.1/32 next-hop 192.0.2.9 watchdog dns;
+    route 198.51.100.2/32 next-hop 192.0.2.9 watchdog dns withdraw;
+    route 2001:db8::2/128 next-hop 2001:db8::9 watchdog dns withdraw;
+    route 198.51.100.3/32 next-hop 192.0.2.9 watchdog web_1-x withdraw;
+    route 198.51.100.4/32 next-hop 192.0.2.9;
+    {more}
+  }}
+}}
+"""
+ALWAYS = "198.51.100.4/32"
+DNS_UP, DNS_DOWN, WEB = "198.51.100.1/32", {"198.51.100.2/32", "2001:db8::2/128"}, "198.51.100.3/32"
+
+
+class Speaking:
+    """ExaBGP with BIRD as its neighbour, said to line by line."""
+
+    def __init__(self, folder: Path, bird: Bird) -> None:
+        self.bird = bird
+        self._fifo, self._heard, relay = folder / "said", folder / "heard", folder / "relay.py"
+        self._conf = folder / "exabgp.conf"
+        self._relay = relay
+        relay.write_text(RELAY.format(python=sys.executable))
+        relay.chmod(0o755)
+        os.mkfifo(self._fifo)
+        self._heard.touch()
+        self.configure()
+        env = environment(exabgp_tcp_port=str(free_port()), exabgp_tcp_bind="")
+        self.exabgp = Program([str(EXABGP), "server", str(self._conf)], folder / "exabgp.log", env)
+        self._said = os.open(self._fifo, os.O_RDWR)
+
+    def configure(self, more: str = "") -> None:
+        """Writes ExaBGP's configuration."""
+        self._conf.write_text(
+            SPEAKING.format(relay=self._relay, said=self._fifo, heard=self._heard, port=self.bird.port, more=more)
+        )
+
+    def say(self, line: bytes) -> str:
+        """Says a line; gives the answer."""
+        before = len(self._heard.read_bytes())
+        os.write(self._said, line)
+        answer = wait_for(
+            lambda: re.search(rb"^(done|error)$", self._heard.read_bytes()[before:], re.MULTILINE),
+            f"answer to {line!r}",
+        )
+        return answer[1].decode()
+
+    def do(self, command: Command) -> None:
+        assert self.say(dialect.line(command)) == "done"
+
+    def has(self, *routes: str) -> None:
+        """Waits until these are all the routes that BIRD has."""
+        wait_for(lambda: self.bird.routes() == {*routes}, f"{sorted(routes)}", PATIENCE)
+
+    def attributes(self, prefix: str) -> dict[str, str]:
+        return dict(re.findall(r"BGP\.(\S+): (.*?)\s*$", self.bird.route(prefix), re.MULTILINE))
+
+    def stop(self) -> None:
+        self.exabgp.stop()
+        os.close(self._said)
+
+
+@pytest.fixture
+def speaking(need, tmp_path):
+    bird = Bird(need("bird", "bird2"), need("birdc", "bird2"), tmp_path)
+    conf = tmp_path / "bird.conf"
+    conf.write_text(conf.read_text().replace("as 65002", "as 65001"))
+    bird.start()
+    try:
+        speaking = Speaking(tmp_path, bird)
+        try:
+            speaking.exabgp.start()
+            wait_for(bird.established, "a BGP session", PATIENCE)
+            yield speaking
+        finally:
+            speaking.stop()
+    finally:
+        bird.stop()
+
+
+def test_routes_with_a_watchdog_come_and_go_by_our_lines(speaking):
+    # What ExaBGP announces by itself at its start: all but what has `withdraw` after its watchdog.
+    speaking.has(ALWAYS, DNS_UP)
+    speaking.do(announce(Watchdog("dns")))
+    speaking.has(ALWAYS, DNS_UP, *DNS_DOWN)
+    speaking.do(announce(Watchdog("dns")))
+    speaking.do(announce(Watchdog("web_1-x")))
+    speaking.has(ALWAYS, DNS_UP, *DNS_DOWN, WEB)
+    speaking.do(withdraw(Watchdog("dns")))
+    speaking.has(ALWAYS, WEB)
+    speaking.do(withdraw(Watchdog("dns")))
+    # Nobody carries these names: answered the same, and without effect.
+    speaking.do(withdraw(Watchdog("nobody")))
+    speaking.do(announce(Watchdog("nobody")))
+    speaking.do(announce(Watchdog("DNS")))
+    # It is not for some neighbours: with a selector it is for a watchdog that is called `withdraw`, or the like.
+    assert speaking.say(b"neighbor * withdraw watchdog web_1-x\n") == "done"
+    assert speaking.say(b"neighbor 127.0.0.1 withdraw watchdog web_1-x\n") == "done"
+    stays(lambda: speaking.bird.routes() == {ALWAYS, WEB}, "nothing of it did anything", 1.0)
+    speaking.do(withdraw(Watchdog("web_1-x")))
+    speaking.has(ALWAYS)
+
+
+def test_a_watchdog_stays_as_it_was_said_when_the_bgp_session_comes_back(speaking):
+    speaking.do(withdraw(Watchdog("dns")))
+    speaking.do(announce(Watchdog("web_1-x")))
+    speaking.has(ALWAYS, WEB)
+    speaking.bird.ask("disable", "exabgp")
+    speaking.has()
+    speaking.bird.ask("enable", "exabgp")
+    speaking.has(ALWAYS, WEB)
+    stays(lambda: speaking.bird.routes() == {ALWAYS, WEB}, "no other route comes with it", 1.0)
+
+
+def test_a_reload_of_exabgp_announces_what_its_configuration_does_not_hold_back(speaking):
+    """Why routes with a watchdog must have `withdraw` after it in ExaBGP's configuration."""
+    speaking.has(ALWAYS, DNS_UP)
+    speaking.do(withdraw(Watchdog("dns")))
+    speaking.do(announce(Watchdog("web_1-x")))
+    speaking.has(ALWAYS, WEB)
+    new = "198.51.100.5/32"
+    speaking.configure(f"route {new} next-hop 192.0.2.9;")
+    speaking.exabgp.signal(signal.SIGUSR1)
+    speaking.has(ALWAYS, WEB, new, DNS_UP)
+    # And then it still knows what is on and what is off.
+    speaking.do(withdraw(Watchdog("dns")))
+    speaking.has(ALWAYS, WEB, new)
+    speaking.do(withdraw(Watchdog("web_1-x")))
+    speaking.has(ALWAYS, new)
+
+
+STEPS: list[tuple[dict[str, object], dict[str, str]]] = [
+    ({}, {}),
+    ({"med": 200}, {"med": "200"}),
+    ({"med": 0, "communities": ("65000:1", "65000:2")}, {"med": "0", "community": "(65000,1) (65000,2)"}),
+    ({"communities": ("graceful-shutdown",)}, {"community": "(65535,0)"}),
+    (
+        {"communities": ("graceful-shutdown", "65000:1"), "local_preference": 0},
+        {"community": "(65000,1) (65535,0)", "local_pref": "0"},
+    ),
+    ({"as_path": (65010, 65010, 65011)}, {"as_path": "65010 65010 65011"}),
+    ({"local_preference": 50}, {"local_pref": "50"}),
+    (
+        {"large_communities": ("65000:1:2",), "extended_communities": ("target:65000:1",)},
+        {"large_community": "(65000, 1, 2)", "ext_community": "(rt, 65000, 1)"},
+    ),
+    ({}, {}),
+]
+
+
+def test_other_attributes_replace_the_old_ones_and_the_route_never_leaves(speaking):
+    bird, prefix = speaking.bird, str(V4)
+    speaking.has(ALWAYS, DNS_UP)
+    speaking.do(announce(plain()))
+    usual = wait_for(lambda: speaking.attributes(prefix), "the route", PATIENCE)
+    assert not usual.keys() & {"med", "community", "large_community", "ext_community"}
+    assert usual["local_pref"] == "100"
+    bird.ask("debug", "exabgp", "{ routes }")  # from here on BIRD logs each route that goes
+
+    def went() -> bool:
+        return re.search(rf"removed .*{re.escape(prefix)}", bird.output()) is not None
+
+    seen: list[bool] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append(prefix in bird.ask("show", "route", "for", prefix))
+
+    looking = threading.Thread(target=look, name="birdc")
+    looking.start()
+    try:
+        for attributes, expected in STEPS * 2:
+            speaking.do(announce(plain(**attributes)))
+            wait_for(
+                lambda expected=expected: speaking.attributes(prefix) == {**usual, **expected}, f"{expected}", PATIENCE
+            )
+    finally:
+        over.set()
+        looking.join()
+    assert len(seen) > len(STEPS)
+    assert all(seen)
+    assert not went()
+    speaking.do(withdraw(plain()))
+    speaking.has(ALWAYS, DNS_UP)
+    wait_for(went, "a route that goes is logged", PATIENCE)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exabgp_bfd.core.model import Announce, Route, SpeakerError, Withdraw
+from exabgp_bfd.core.model import Announce, Route, SpeakerError, Watchdog, Withdraw
 from exabgp_bfd.speaker import dialect
 
 V4 = ip_network("192.0.2.53/32")
@@ -152,6 +152,59 @@ def test_a_withdraw_leaves_even_where_the_announce_is_refused():
     assert withdraw(route) == "neighbor * withdraw route 192.0.2.53/32\n"
 
 
+# --- watchdogs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dns", "DNS", "d", "-", "_", "web_1-x", "announced", "versions", "0", "x" * 64])
+def test_a_watchdog_has_a_name_and_no_neighbour(name):
+    """With a selector before it ExaBGP would take another word for the name, and answer `done` all the same."""
+    assert announce(Watchdog(name)) == f"announce watchdog {name}\n"
+    assert withdraw(Watchdog(name)) == f"withdraw watchdog {name}\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *FATAL,
+        *(f"my-{word}" for word in FATAL),
+        *(f"{word}_2" for word in FATAL),
+        # Each of these ExaBGP would obey as a command, where it stands at a line's end...
+        "version",
+        "help",
+        "reload",
+        "teardown",
+        "enable-ack",
+        # ... and these its configuration takes for no name.
+        "announce",
+        "withdraw",
+        "Announce",
+        "",
+        " ",
+        "a b",
+        "dns ",
+        " dns",
+        "dns\n",
+        "dns\nshutdown",
+        "dns;",
+        "dns{",
+        "dns.example",
+        "dns/1",
+        "dns,dns",
+        "[dns]",
+        "*",
+        "#",
+        "٣",
+        "é",
+        "\ud800",
+        "x" * 65,
+    ],
+)
+def test_a_watchdog_whose_name_is_no_name_never_leaves(name):
+    for said in (announce, withdraw):
+        with pytest.raises(SpeakerError):
+            said(Watchdog(name))
+
+
 # --- what never leaves --------------------------------------------------------------------------------------------
 
 
@@ -271,6 +324,7 @@ def test_an_announce_that_is_too_long_is_refused():
         "neighbor 192.0.2.1 teardown 2",
         "neighbor * announce attributes next-hop self nlri 192.0.2.1/32 192.0.2.2/32",
         "neighbor 192.0.2.1, neighbor 192.0.2.2 withdraw route 192.0.2.0/24",
+        "announce watchdog web_1-x",
     ],
 )
 def test_guarded_lets_ordinary_commands_through_unchanged(text):
@@ -339,6 +393,17 @@ def test_a_withdraw_of_any_route_always_leaves(route):
     assert line.isascii()
     assert line.count(b"\n") == 1
     assert line.endswith(f" withdraw route {route.prefix}\n".encode())
+
+
+@given(HOSTILE)
+def test_a_watchdog_is_three_words_or_is_refused(name):
+    try:
+        line = dialect.line(Announce(1, "dns", Watchdog(name)))
+    except SpeakerError:
+        return
+    assert line == f"announce watchdog {name}\n".encode("ascii")
+    assert tokens(line) == ["announce", "watchdog", name]
+    assert not any(word in name for word in FATAL)
 
 
 @given(st.text())

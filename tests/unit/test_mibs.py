@@ -110,6 +110,19 @@ def test_diagnostic_and_up_count_are_told():
     )
     assert seen.diagnostic is Diagnostic.NEIGHBOR_SIGNALED_SESSION_DOWN
     assert seen.details == {"index": "7", "up_count": 41}
+    assert (seen.ups, seen.downs, seen.last_up) == (41, None, None)
+
+
+@pytest.mark.parametrize("raw", [{}, {"1.3.6.1.2.1.222.1.3.1.12.7": b"41"}])
+def test_no_up_count_is_none_and_not_zero(raw):
+    assert observe(BFD_STD, row(), {f"{ENTRY}.11.7": 4, **raw}).ups is None
+
+
+def test_how_long_a_session_is_up_is_not_when_it_came_up():
+    """Agents of the MIB's draft fill bfdSessUpTime with a duration, which would look like a flap at each poll."""
+    assert "1.3.6.1.2.1.222.1.3.1.9.7" not in row().cells.values()
+    values = {f"{ENTRY}.11.7": 4, "1.3.6.1.2.1.222.1.3.1.9.7": 4711}
+    assert observe(BFD_STD, row(), values).last_up is None
 
 
 def test_an_unknown_diagnostic_is_kept_as_its_number():

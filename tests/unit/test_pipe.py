@@ -24,6 +24,7 @@ from exabgp_bfd.core.model import (
     Outcome,
     Route,
     SpeakerError,
+    Watchdog,
     Withdraw,
 )
 from exabgp_bfd.speaker import dialect, pipe
@@ -429,6 +430,26 @@ def test_a_command_for_other_neighbours_overtakes_nothing():
             dialect.line(withdraw(0, 70_000)),
             dialect.line(announce(waits)),
             dialect.line(announce(0, 70_000, neighbors=(PEER,))),
+        ]
+
+    run(play)
+
+
+def test_a_newer_command_for_a_watchdog_overtakes_the_older_and_no_other():
+    async def play(exabgp):
+        waits = exabgp.fill()
+        dns, web = Watchdog("dns"), Watchdog("web")
+        first = 1_000_000
+        exabgp.pipe.send(Announce(first, "dns", dns))
+        exabgp.pipe.send(Announce(first + 1, "web", web))
+        exabgp.pipe.send(Withdraw(first + 2, "dns", dns))  # overtakes the announce
+        (overtaken,) = await exabgp.told(1)
+        assert (overtaken.command, overtaken.outcome) == (first, Outcome.TIMEOUT)
+        lines = await exabgp.reads_lines(waits + 3)
+        assert lines[waits:] == [
+            b"withdraw watchdog dns\n",
+            dialect.line(announce(waits)),
+            b"announce watchdog web\n",
         ]
 
     run(play)

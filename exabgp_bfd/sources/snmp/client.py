@@ -76,6 +76,8 @@ class Target:
     oid: str | None = None
     values: str | None = None
     interval: float = 1.0
+    fast_interval: float | None = None
+    """Seconds between two rounds while its sessions are changing (`Poller.pace`); None: the interval."""
     max_varbinds: int = 40
     """Values asked for in one PDU; halved for an agent that answers tooBig."""
 

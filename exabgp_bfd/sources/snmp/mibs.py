@@ -247,9 +247,12 @@ def observe(profile: Profile, row: Row, values: Mapping[str, Value]) -> Observat
         if diagnostic is None:
             details["diagnostic_number"] = number
     up_count = values.get(row.cells.get("up_count", ""))
-    if isinstance(up_count, int):
-        details["up_count"] = up_count
-    return Observation(row.session, state, diagnostic, details)
+    ups = up_count if isinstance(up_count, int) else None
+    if ups is not None:
+        details["up_count"] = ups
+    # No `downs`: RFC 7331 counts none. No `last_up`: bfdSessUpTime should be a TimeStamp, but agents of its draft fill
+    # it with a duration, and one that is kept in a cache for some seconds grows so seldom that nothing tells it apart.
+    return Observation(row.session, state, diagnostic, details, ups=ups)
 
 
 def address(kind: Value | None, raw: Value | None) -> Address | None:

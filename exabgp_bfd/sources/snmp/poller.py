@@ -3,16 +3,19 @@
 A device is first discovered: its state column is walked, each row's identity is read, and rows become sessions. From
 then on a round of GETs every `interval` reads each known row's state, diagnostic and up-count together with sysUpTime,
 so many values to a PDU. Discovery is repeated beside the rounds every `rediscover` seconds, and at once when a row is
-gone or sysUpTime fell (rows may then be numbered anew); the round after it is delivered as `complete`.
+gone or sysUpTime fell (rows may then be numbered anew); the round after it is delivered as `complete`. While a device's
+sessions are changing its rounds may come faster (`pace`); then they return to the interval's own clock.
 
 An unanswered device is `Silence`, never a state. A row that is gone is MISSING only once a walk has not found its
-session under another index either. A row whose state is no state of its MIB is skipped and counted. Of two samples
-that cross on the network the one asked for later stands.
+session under another index either. That is told with the walk; a second walk follows soon, and from then on each round
+tells it, until a walk finds the session again or it was told often enough. A row whose state is no state of its MIB is
+skipped and counted. Of two samples that cross on the network the one asked for later stands.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -20,9 +23,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from exabgp_bfd.core.model import Observation, Poll, Silence, Source, SourceError, State
+from exabgp_bfd.core.model import ConfigError, Observation, Poll, Silence, Source, SourceError, State
 from exabgp_bfd.sources.snmp import mibs
-from exabgp_bfd.sources.snmp.client import Client, Target, connect
+from exabgp_bfd.sources.snmp.client import MAX_ROWS, Client, Target, connect
 from exabgp_bfd.sources.snmp.mibs import Cells, Profile, Row, Value
 
 logger = logging.getLogger(__name__)
@@ -32,9 +35,14 @@ REDISCOVER = 30.0
 LATE = 0.1
 """Seconds after its turn from which a poll counts as late."""
 
+GONE_ROUNDS = 100
+"""Rounds in which a session that is gone is told as MISSING, unless it is found again or forgotten before."""
+
 _SPACING = 0.005  # seconds between the first polls of two devices, less where there are more than fit an interval
 _LONGEST_PAUSE = 10.0  # seconds between two polls of a device that stays silent
 _CANCEL_AGAIN = 0.05  # seconds
+_SURE_WALKS = 2  # walks that must have missed a session before rounds without a walk tell that it is gone
+_SAME_TURN = 1e-6  # of an interval: what lies so near to a turn of the clock is that turn, but for rounding
 _REBOOT_TICKS = 100  # hundredths of a second that sysUpTime must fall by: two answers may cross on the network
 
 Deliver = Callable[[Poll | Silence], None]
@@ -53,6 +61,8 @@ class Counters:
     """Rounds that began more than `LATE` after their turn."""
     skipped: int = 0
     """Turns that passed while the round before was still under way."""
+    quick: int = 0
+    """Rounds that came faster than the interval, because the device's sessions were changing."""
     looks: int = 0
     """Requests out of turn, after those that could share one were joined."""
     walks: int = 0
@@ -108,6 +118,22 @@ class Poller:
         if found is not None and self._running:
             found.look(session)
 
+    def pace(self, device: str, quick: bool) -> None:  # noqa: FBT001 - as `Pace` of the core says it
+        """Has a device's rounds come every `fast_interval` from now on, or by its interval again.
+
+        Takes hold at once: a round that would come later comes at most `fast_interval` after the last one began. A
+        silent device is not asked faster. An unknown device is no error: it may just have been removed.
+        """
+        found = self._devices.get(device)
+        if found is not None:
+            found.pace(quick=quick)
+
+    def forget(self, device: str, session: str) -> None:
+        """Tells no longer that a session is gone, by its id; it is told again when it is found and goes again."""
+        found = self._devices.get(device)
+        if found is not None:
+            found.forget(session)
+
     def add(self, target: Target) -> None:
         """Polls one more device, at once if the poller runs; ConfigError if its settings cannot be met."""
         if target.name in self._devices:
@@ -123,14 +149,16 @@ class Poller:
             await device.stop()
 
     async def set_targets(self, targets: Iterable[Target]) -> None:
-        """Makes these the devices; one whose settings are the same goes on undisturbed."""
+        """Makes these the devices; one whose settings are the same goes on undisturbed, and all keep their pace."""
         wanted = {target.name: target for target in targets}
+        quick = {name for name, device in self._devices.items() if device.quick}
         for name, device in list(self._devices.items()):
             if wanted.get(name) != device.target:
                 await self.remove(name)
         for name, target in wanted.items():
             if name not in self._devices:
                 self.add(target)
+                self.pace(name, name in quick)
 
     async def close(self) -> None:
         """Stops every device and frees the sockets; `run` returns."""
@@ -159,6 +187,17 @@ class _Known:
         self.last: Observation | None = None
 
 
+class _Gone:
+    """A session that a walk did not find any more, and how often that was seen and told."""
+
+    __slots__ = ("rounds", "told", "walks")
+
+    def __init__(self, row: Row) -> None:
+        self.told = Observation(row.session, State.MISSING, details={"index": row.index} if row.index else {})
+        self.walks = 0
+        self.rounds = 0
+
+
 class _RestartedError(SourceError):
     """The device restarted: what its rows are must be found out again before their states mean anything."""
 
@@ -167,6 +206,8 @@ class _Device:
     """One device: its rounds, its discoveries and its looks, each a task of its own on one client."""
 
     def __init__(self, target: Target, deliver: Deliver, counters: Counters, rediscover: float) -> None:
+        if target.fast_interval is not None and target.fast_interval <= 0:
+            raise ConfigError(f"device {target.name}", f"fast_interval {target.fast_interval:g} is not above 0")
         self.target = target
         self.profile: Profile = mibs.profile_for(target.profile, target.oid, target.values)
         self.client: Client = connect(target)
@@ -176,11 +217,15 @@ class _Device:
         self._rediscover = rediscover
         self._table: tuple[Row, ...] = ()
         self._known: dict[str, _Known] = {}  # by the session's id
-        self._gone: dict[str, Row] = {}  # sessions that the last walk did not find, not yet delivered as such
+        self._gone: dict[str, _Gone] = {}  # by the session's id: those that a walk did not find any more
         self._rediscover_at: float | None = None  # None: never discovered yet
         self._unannounced = False  # a walk has ended and no complete poll has told of it
         self._up_time: tuple[float, int] | None = None
         self._failures = 0
+        self.quick = False
+        self._gap = min(target.interval, target.fast_interval or target.interval)  # seconds between two quick turns
+        self._due = self._turned = self._clock = 0.0  # the next turn, the last one, and any one by the interval's clock
+        self._moved = asyncio.Event()  # the next turn may be another now
         self._walking = asyncio.Lock()
         self._wanted: set[str] = set()
         self._whole = False
@@ -203,6 +248,25 @@ class _Device:
         self._tasks.clear()
         await self.client.close()
 
+    def pace(self, *, quick: bool) -> None:
+        """Asks faster, or by the interval's clock again; the turn that is waited for moves."""
+        if quick is self.quick:
+            return
+        self.quick = quick
+        running = self._tasks.get("rounds")
+        # While a round is under way `_due` is its own turn, and the next one is reckoned at its end.
+        if running is None or running.done() or self._failures or self._due == self._turned:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._due <= now:
+            return
+        self._due = min(self._due, max(now, self._turned + self._gap)) if quick else self._following(now)
+        self._moved.set()
+
+    def forget(self, session: str) -> None:
+        """Tells no longer that a session is gone."""
+        self._gone.pop(session, None)
+
     def look(self, session: str | None) -> None:
         """Asks for one session, or for all, at once."""
         if session is not None and session in self._known:
@@ -224,19 +288,41 @@ class _Device:
         """One round at each turn of a fixed clock: no drift, and turns missed by a slow device are not made up for."""
         loop = asyncio.get_running_loop()
         interval = self.target.interval
-        due = loop.time() + after
+        self._due = self._clock = loop.time() + after
+        self._turned = self._due - interval
         while True:
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            if loop.time() - due > LATE:
+            await self._turn_comes()
+            if loop.time() - self._due > LATE:
                 self._counters.late += 1
+            self._counters.quick += self._due - self._turned < interval * (1 - _SAME_TURN)
+            self._turned = self._due
             self._took(answered=await self._guarded(self._turn, Source.SNMP_POLL))
             now = loop.time()
             if self._failures > 1:
-                due = max(due, now) + self._pause()
+                self._due = self._clock = max(self._due, now) + self._pause()
                 continue
-            missed = max(0, math.ceil((now - due) / interval) - 1)
-            self._counters.skipped += missed
-            due += (missed + 1) * interval
+            step = self._gap if self._hurried else interval
+            self._counters.skipped += max(0, math.ceil((now - self._turned) / step) - 1)
+            self._due = self._following(now)
+
+    async def _turn_comes(self) -> None:
+        while self._due > asyncio.get_running_loop().time():
+            self._moved.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._due):
+                    await self._moved.wait()
+
+    @property
+    def _hurried(self) -> bool:
+        """Whether its rounds come faster: a device that does not answer is not asked more often for it."""
+        return self.quick and not self._failures
+
+    def _following(self, now: float) -> float:
+        """The turn after the last one: so many steps after it, or the next one of the interval's own clock."""
+        if self._hurried:
+            return self._turned + max(1, math.ceil((now - self._turned) / self._gap)) * self._gap
+        interval, earliest = self.target.interval, max(self._turned + self._gap, now)
+        return self._clock + math.ceil((earliest - self._clock) / interval - _SAME_TURN) * interval
 
     def _took(self, *, answered: bool) -> None:
         """Counts a turn; after a silence anything may have changed, so what there is is found out anew soon."""
@@ -287,7 +373,7 @@ class _Device:
         gone = len(known) < len(wanted)
         if known:
             try:
-                gone = await self._round(source, known, complete=False) or gone
+                gone = await self._round(source, known) or gone
             except _RestartedError:
                 gone = True
         if gone:
@@ -370,11 +456,17 @@ class _Device:
                 known.last = replace(known.last, session=row.session)
             known.row = row
             self._known[row.session.id] = known
-        self._gone.update({session: known.row for session, known in before.items()})
+        for session, known in before.items():
+            self._gone.setdefault(session, _Gone(known.row))
         for session in self._known:
             self._gone.pop(session, None)
+        while len(self._gone) > MAX_ROWS:
+            del self._gone[next(iter(self._gone))]
+        for gone in self._gone.values():
+            gone.walks += 1
         self._table = table
-        self._rediscover_at = asyncio.get_running_loop().time() + self._rediscover
+        doubtful = any(gone.walks < _SURE_WALKS for gone in self._gone.values())
+        self._rediscover_at = asyncio.get_running_loop().time() + (0.0 if doubtful else self._rediscover)
         self._unannounced = True
 
     # --- how it is doing ----------------------------------------------------------------------------------------
@@ -382,20 +474,23 @@ class _Device:
     async def _round_or_anew(self, source: Source, *, complete: bool) -> None:
         """A round over all that is known; if that no longer holds, it is found out and told once more."""
         try:
-            gone = await self._round(source, list(self._known.values()), complete=complete)
+            gone = await self._round(source, None, complete=complete)
         except _RestartedError:
             gone = True
         if gone:
             await self._discover()
-            await self._round(source, list(self._known.values()), complete=True, last=True)
+            await self._round(source, None, complete=True, last=True)
 
-    async def _round(self, source: Source, known: Sequence[_Known], *, complete: bool, last: bool = False) -> bool:
-        """Reads these rows, so many to a PDU, and delivers what they say; True if a row is gone.
+    async def _round(
+        self, source: Source, some: Sequence[_Known] | None, *, complete: bool = False, last: bool = False
+    ) -> bool:
+        """Reads these rows, or (None) all of them, so many to a PDU, and delivers what they say; True if a row is gone.
 
         What changed since the last round is delivered with its PDU, before the next one is asked for, and counts as
         `told`. When a row is gone, what has not changed is left to the round that follows, unless this is the `last`.
         """
         table = self._table
+        known = list(self._known.values()) if some is None else some
         told: set[str] = set()
         heard: list[Observation] = []
         garbage: list[str] = []
@@ -415,7 +510,9 @@ class _Device:
         if complete and not gone:
             self._announce(source, heard, frozenset(told), whole=not garbage)
         elif last or not gone:
-            self._deliver(Poll(self.target.name, tuple(heard), source=source))
+            # Not where nothing else was heard: that a whole table is empty is told by walks alone.
+            missing = self._missing() if some is None and (heard or told) else []
+            self._deliver(Poll(self.target.name, (*heard, *missing), source=source))
         self._answered(garbage)
         return gone
 
@@ -426,7 +523,7 @@ class _Device:
         asked = asyncio.get_running_loop().time()
         places = [place for one in part for place in one.row.cells.values()]
         values = await self.client.get([mibs.SYS_UP_TIME, *places])
-        self._clock(values, asked)
+        self._note_clock(values, asked)
         news: list[Observation] = []
         rest: list[Observation] = []
         gone = False
@@ -442,7 +539,8 @@ class _Device:
             except SourceError as error:
                 garbage.append(str(error))
                 continue
-            (news if before is not None and before.state is not seen.state else rest).append(seen)
+            same = before is None or (before.state, before.ups) == (seen.state, seen.ups)
+            (rest if same else news).append(seen)
         return news, rest, gone
 
     def _pieces(self, known: Sequence[_Known]) -> list[Sequence[_Known]]:
@@ -463,15 +561,22 @@ class _Device:
         self, source: Source, observations: Sequence[Observation], told: frozenset[str], *, whole: bool
     ) -> None:
         """Delivers everything there is, and what there is no longer; not `complete` where a row could not be read."""
-        lost = [
-            Observation(row.session, State.MISSING, details={"index": row.index} if row.index else {})
-            for row in self._gone.values()
-        ]
-        self._gone.clear()
+        missing = self._missing(sure=not whole)
         self._unannounced = not whole
-        self._deliver(Poll(self.target.name, (*observations, *lost), complete=whole, source=source, told=told))
+        self._deliver(Poll(self.target.name, (*observations, *missing), complete=whole, source=source, told=told))
 
-    def _clock(self, values: Mapping[str, Value], asked: float) -> None:
+    def _missing(self, *, sure: bool = True) -> list[Observation]:
+        """The sessions that are gone; if `sure`, only those that more than one walk has missed.
+
+        For that is what a second telling stands for, and between walks nobody looks whether a session has come back.
+        """
+        for session, gone in list(self._gone.items()):
+            gone.rounds += 1
+            if gone.rounds > GONE_ROUNDS:
+                del self._gone[session]
+        return [gone.told for gone in self._gone.values() if gone.walks >= _SURE_WALKS or not sure]
+
+    def _note_clock(self, values: Mapping[str, Value], asked: float) -> None:
         """Notes sysUpTime (absent in some views); a fall means a restart, after which no index can be trusted."""
         ticks = values.get(mibs.SYS_UP_TIME)
         if not isinstance(ticks, int) or (self._up_time is not None and asked < self._up_time[0]):
