@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
 from exabgp_bfd import __version__
-from exabgp_bfd.config import VARIABLES, Overrides, load
+from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, load
 from exabgp_bfd.core.model import BfdError, ConfigError, Secret
 
+if TYPE_CHECKING:
+    from exabgp_bfd.remote import Remote
+
 PROGRAM = "exabgp-bfd"
+ACTIONS = ("announce", "withdraw", "drain", "freeze")
+_AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -110,18 +120,60 @@ def run(config: Path | None, prefixes: tuple[str, ...], **flags: str | None) -> 
     from exabgp_bfd import app  # noqa: PLC0415
 
     overrides = Overrides(prefixes=prefixes or None, **flags)
-    return app.run_process(lambda: load(config, overrides, os.environ))
+    return app.run_process(lambda file: load(file or config, overrides, os.environ))
+
+
+def _running(*, config: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The flags that say where the running program is."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--key", envvar="EXABGP_BFD_KEY", metavar="TEXT", help="A key; also env:NAME or file:PATH. [EXABGP_BFD_KEY]"
+        )(command)
+        command = click.option(
+            "--url", envvar="EXABGP_BFD_URL", metavar="URL", help="Where the running program's API is. [EXABGP_BFD_URL]"
+        )(command)
+        if not config:
+            return command
+        return click.option(
+            "--config",
+            "-c",
+            envvar=CONFIG_VARIABLE,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help=f"Its configuration, which says where the API listens and the admin key is. [{CONFIG_VARIABLE}]",
+        )(command)
+
+    return add
+
+
+def _reach(url: str | None, key: str | None, config: Path | None) -> Remote:
+    """The running program."""
+    from exabgp_bfd import remote  # noqa: PLC0415
+
+    return remote.Remote(remote.find(url, key, config, os.environ))
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="As a JSON document.")
 
 
 @commands.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
-    """Validates FILE and prints the plan, with the exact commands ExaBGP would get."""
+@click.option("--against-running", is_flag=True, help="Also what would change at once if the running program took it.")
+@_running(config=False)
+def check(file: Path, *, against_running: bool, url: str | None, key: str | None) -> None:
+    """Validates FILE and prints the plan, with the exact commands ExaBGP would get.
+
+    With --against-running the running program, which must be able to read FILE, says what it would announce and
+    withdraw, in order. It is asked where FILE says that the API listens, unless --url says otherwise.
+    """
     from exabgp_bfd import app  # noqa: PLC0415
 
     settings = load(file, Overrides(), os.environ)
-    for line in app.plan_lines(settings):
-        click.echo(line)
+    _say(app.plan_lines(settings))
+    if against_running:
+        preview = _reach(url, key, file).preview(file.absolute())
+        _say(["", "against the running program:", *_preview_lines(preview)])
 
 
 def _webhook_secret(text: str) -> Secret:
@@ -158,6 +210,126 @@ def sign(secret: str, body: BinaryIO) -> None:
 
 
 @commands.command()
+@click.argument("service")
+@_as_json
+@_running()
+def why(service: str, *, as_json: bool, url: str | None, key: str | None, config: Path | None) -> None:
+    """Tells why SERVICE is, or is not, announced now, and what led to it."""
+    document = _reach(url, key, config).why(service)
+    _print(document, _why_lines, as_json=as_json)
+
+
+@commands.command()
+@click.argument("words", nargs=-1, metavar="[SERVICE] ACTION")
+@click.option("--guard", is_flag=True, help="The limit on services withdrawn at once: `lift` it, or `clear` that.")
+@click.option("--reason", metavar="TEXT", help="Why, for those who ask later.")
+@click.option("--ttl", metavar="TIME", help="For how long: 2h, 90m, 1d or seconds; without it until it is cleared.")
+@_as_json
+@_running()
+def override(
+    words: tuple[str, ...],
+    *,
+    guard: bool,
+    reason: str | None,
+    ttl: str | None,
+    as_json: bool,
+    url: str | None,
+    key: str | None,
+    config: Path | None,
+) -> None:
+    """Overrides the health of SERVICE: announce, withdraw, drain or freeze it, or clear what was ordered before.
+
+    \b
+    exabgp-bfd override dns drain --reason "new kernel" --ttl 2h
+    exabgp-bfd override dns clear
+    exabgp-bfd override --guard lift --reason "they are all meant to go" --ttl 15m
+    exabgp-bfd override --guard clear
+    """
+    service, action = _ordered(words, guard=guard)
+    if action == "clear" and ttl is not None:
+        raise click.UsageError("--ttl goes with what is ordered, not with `clear`")
+    if action != "clear" and not reason:
+        raise click.UsageError("Missing option '--reason': say why, for those who ask later")
+    there = _reach(url, key, config)
+    if service is None:
+        document = there.unlift(reason) if action == "clear" else there.lift(reason or "", ttl)
+        _print(document, _lift_lines, as_json=as_json)
+    else:
+        document = (
+            there.clear(service, reason) if action == "clear" else there.override(service, action, reason or "", ttl)
+        )
+        _print(document, lambda answer: _override_lines(service, answer), as_json=as_json)
+
+
+def _ordered(words: tuple[str, ...], *, guard: bool) -> tuple[str | None, str]:
+    """The service (None: the guard) and the action that the words stand for."""
+    actions = ("lift", "clear") if guard else (*ACTIONS, "clear")
+    usage = f"say {'--guard' if guard else 'SERVICE'} and one of {', '.join(actions)}"
+    if len(words) != (1 if guard else 2):
+        raise click.UsageError(usage)
+    if words[-1] not in actions:
+        raise click.UsageError(f"there is no {words[-1]!r}: {usage}")
+    return None if guard else words[0], words[-1]
+
+
+@commands.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would change at once.")
+@_as_json
+@_running()
+def reload(*, dry_run: bool, as_json: bool, url: str | None, key: str | None, config: Path | None) -> None:
+    """Lets the running program read its configuration again, at once; a file with an error changes nothing."""
+    there = _reach(url, key, config)
+    if dry_run:
+        _print(there.preview(None), _preview_lines, as_json=as_json)
+    else:
+        _print(there.reload(), lambda answer: [f"reloaded (event {answer.get('event')})"], as_json=as_json)
+
+
+@commands.command()
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="NEW",
+    help="The configuration to rehearse.",
+)
+@click.option("--db", type=click.Path(path_type=Path), metavar="FILE", help="The journal; default: that of NEW.")
+@click.option("--since", metavar="T", help="From when on: RFC 3339, or how long ago (2h, 7d).")
+@click.option("--until", metavar="T", help="Until when.")
+@_as_json
+def replay(config: Path, *, db: Path | None, since: str | None, until: str | None, as_json: bool) -> None:
+    """Tells what another configuration would have announced and withdrawn, beside what was.
+
+    What was observed is read from the journal; nothing is asked, and nothing is changed.
+    """
+    begin, end = _moment("--since", since), _moment("--until", until)
+    if begin is not None and end is not None and begin > end:
+        raise click.UsageError("--since is after --until")
+    settings = load(config, Overrides(), os.environ)
+    from exabgp_bfd import replay as rehearsal  # noqa: PLC0415
+
+    report = rehearsal.run(settings.plan, db or settings.storage.path, begin, end)
+    if as_json:
+        _say_json(rehearsal.document(report))
+    else:
+        _say(rehearsal.lines(report))
+
+
+def _moment(flag: str, text: str | None) -> int | None:
+    """Microseconds since the epoch, from RFC 3339 or how long ago."""
+    if text is None:
+        return None
+    if match := _AGO.fullmatch(text):
+        return max(0, time.time_ns() // 1000 - round(float(match[1]) * _UNITS[match[2]] * 1e6))
+    try:
+        return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    except (ValueError, TypeError, OverflowError):  # TypeError: without an offset it is no moment
+        remedy = "give RFC 3339 (2026-11-20T12:00:00Z), or how long ago (2h, 7d)"
+        raise click.UsageError(f"{flag}: {text!r} is no moment: {remedy}") from None
+
+
+@commands.command()
 @click.option("--once", is_flag=True, help="One failure and one recovery, then exit 0 if the BGP peer saw both.")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Where the demo's API listens; default: a free port.")
 def demo(*, once: bool, listen: str | None) -> int:
@@ -165,3 +337,114 @@ def demo(*, once: bool, listen: str | None) -> int:
     from exabgp_bfd import demo as show  # noqa: PLC0415
 
     return show.run(once=once, listen=listen)
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------
+
+
+def _print(document: Mapping[str, Any], lines: Callable[[Mapping[str, Any]], Iterable[str]], *, as_json: bool) -> None:
+    """The program's answer, as it came or in lines."""
+    if as_json:
+        _say_json(document)
+        return
+    try:
+        told = list(lines(document))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BfdError("the running program answers as this version does not understand: --json shows it") from error
+    _say(told)
+
+
+def _say_json(document: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=2))
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        # What others wrote into events and reasons must not steer a terminal.
+        click.echo("".join(each if each.isprintable() else repr(each)[1:-1] for each in line))
+
+
+def _why_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    """The answer first, then what led to it."""
+    yield str(answer["answer"])
+    for title in ("because", "sessions", "routes"):
+        if answer[title]:
+            yield f"{title}:"
+            yield from (f"  {text}" for text in answer[title])
+    if answer["chain"] or answer["chain_incomplete"]:
+        yield "how it came to this:"
+    if answer["chain_incomplete"]:
+        yield f"  ({answer['chain_incomplete']})"
+    for event in answer["chain"]:
+        yield f"  {_event_line(event)}"
+
+
+def _event_line(event: Mapping[str, Any]) -> str:
+    about = event["session"] or event["service"] or event["device"] or ""
+    by = event["actor"] or event["source"] or ""
+    details = event["details"]
+    told = ", ".join(f"{name}={_short(value)}" for name, value in details.items()) if isinstance(details, dict) else ""
+    parts = (event["ts"], f"#{event['id']}", event["event_type"], about, f"by {by}" if by else "", told)
+    return " ".join(str(part) for part in parts if part)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _override_lines(service: str, answer: Mapping[str, Any]) -> Iterator[str]:
+    ordered = answer["override"]
+    if ordered is None:
+        yield f"{service}: the override is cleared (event {answer['event']})"
+    else:
+        yield f"{service}: {ordered['action']} {_until(ordered)} (event {answer['event']})"
+    state = answer["service"]
+    if state is not None:
+        yield f"{service} is {state['state']}: {state['why'].removeprefix(state['state'] + ': ')}"
+
+
+def _lift_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    lift = answer["lift"]
+    if lift is None:
+        yield f"the guard's limit holds again (event {answer['event']})"
+    else:
+        yield f"the guard's limit is lifted {_until(lift)} (event {answer['event']})"
+    if answer["guard"] is not None and answer["guard"]["held"]:
+        yield f"held: {', '.join(answer['guard']['held'])}"
+
+
+def _until(order: Mapping[str, Any]) -> str:
+    return f"until {order['expires']}" if order["expires"] is not None else "until it is cleared"
+
+
+def _preview_lines(preview: Mapping[str, Any]) -> Iterator[str]:
+    """What would be announced and withdrawn, in order, and what else would be other."""
+    for command in preview["commands"]:
+        yield f"would {command['action']} {_target_text(command)} (service {command['service']})"
+    others = {
+        "new services": preview["added"],
+        "services that go": preview["removed"],
+        "changed services": preview["changed"],
+        "new devices": preview["devices_added"],
+        "devices that go": preview["devices_removed"],
+    }
+    if not preview["commands"]:
+        yield "no route would change at once" if any(others.values()) else "nothing would change"
+    for title, names in others.items():
+        if names:
+            yield f"{title}: {', '.join(names)}"
+
+
+def _target_text(command: Mapping[str, Any]) -> str:
+    if "watchdog" in command:
+        return f"watchdog {command['watchdog']}"
+    if command["action"] == "withdraw":
+        return str(command["prefix"])
+    keys = ("med", "local_preference", "communities", "large_communities", "extended_communities", "as_path")
+    said = [f"{key}={_flat(command[key])}" for key in keys if command[key] not in (None, [])]
+    return " ".join([str(command["prefix"]), f"next_hop={command['next_hop']}", *said])
+
+
+def _flat(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,16 +1,29 @@
-"""Who may ask: the signature of a webhook, and the Host header that tells our clients from a rebound name.
+"""Who may ask: keys and their roles, the signature of a webhook, and the Host header that tells a rebound name.
 
-Reading is open while the program listens on loopback only; roles and keys will stand here, one check a role.
+Pure: `gate` asks these questions of a request. Nothing here imports Flask, which `app` loads late.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
+import secrets as chance
 from collections.abc import Iterable
-from ipaddress import ip_address
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Final, Literal
 
 from exabgp_bfd.core.model import Secret
+
+Role = Literal["read", "operate", "admin"]
+"""Each role may do what those before it may."""
+
+EPHEMERAL: Final = "admin (ephemeral key)"
+"""The name of the key that is made at a start without `[[api.key]]`."""
+
+_RANKS: Final[dict[Role, int]] = {"read": 1, "operate": 2, "admin": 3}
+_KEY_BYTES: Final = 32
 
 SIGNATURE_HEADER = "X-Hub-Signature-256"
 
@@ -23,6 +36,51 @@ _HOST = re.compile(r"(?:\[(?P<bracketed>[^\[\]]*)\]|(?P<plain>[^:\[\]]*))(?::[0-
 
 class SignatureError(Exception):
     """A webhook's signature is missing, malformed or wrong; the text says which and never holds the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the API, known by its hash only."""
+
+    name: str
+    """Who acts with it, as events and logs tell."""
+    role: Role
+    sha256: Secret
+    """Lower-case hexadecimal, 64 digits, of the key's octets."""
+
+    def may(self, role: Role) -> bool:
+        """Whether it opens what needs `role`."""
+        return _RANKS[self.role] >= _RANKS[role]
+
+
+def new_key() -> tuple[str, Key]:
+    """An admin key that never was before, and what is to be known of it: `WebSettings.ephemeral`."""
+    text = chance.token_urlsafe(_KEY_BYTES)
+    return text, Key(EPHEMERAL, "admin", Secret(_digest(text.encode())))
+
+
+def find_key(keys: Iterable[Key], presented: bytes) -> Key | None:
+    """The key whose octets were presented, or None; takes as long whichever it is."""
+    digest = _digest(presented)
+    found = None
+    for key in keys:  # all of them, whichever matches: the time taken tells nothing
+        if hmac.compare_digest(key.sha256.reveal(), digest):
+            found = key
+    return found
+
+
+def _digest(octets: bytes) -> str:
+    return hashlib.sha256(octets).hexdigest()
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether a peer's address is one that only this machine has."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 def sign(secret: Secret, body: bytes) -> str:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from exabgp_bfd.core.model import ConfigError, EventQuery, Secret, Snapshot, Webhook
+from exabgp_bfd.core.model import (
+    Clear,
+    ConfigError,
+    EventQuery,
+    Explanation,
+    Order,
+    Preview,
+    Secret,
+    Snapshot,
+    Webhook,
+)
+from exabgp_bfd.web.auth import Key
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Backend(Protocol):
@@ -37,6 +52,32 @@ class Backend(Protocol):
     def events(self, query: EventQuery) -> list[dict[str, Any]]:
         """Event documents, newest first, at most `query.limit` of them; raises StoreError."""
 
+    def event(self, number: int) -> dict[str, Any] | None:
+        """One event document, None where it is not kept (any more); raises StoreError."""
+
+    def order(self, what: Order | Clear, timeout: float) -> int:
+        """Hands an operator's word to the engine and waits until it is on disk; gives the event's id.
+
+        Raises ConfigError (place and remedy) when it is refused, StoreError when the journal refused, TimeoutError
+        when `timeout` seconds passed: it may still hold.
+        """
+
+    def explain(self, service: str) -> Explanation | None:
+        """Why a service is, or is not, announced; None: there is no such service. May raise TimeoutError."""
+
+    def preview(self, file: Path | None, timeout: float) -> tuple[Path | None, Preview]:
+        """What a file (None: our own, as it is now) would change, and the file that was read.
+
+        Raises ConfigError (with all of them in `errors`) for a bad file, TimeoutError.
+        """
+
+    def reload(self, actor: str, timeout: float) -> int:
+        """Reads our own file again, from when on it holds; gives the event's id, on disk.
+
+        Raises ConfigError (with all of them in `errors`) for a bad file, which changes nothing; StoreError,
+        TimeoutError.
+        """
+
     def webhook(self, webhook: Webhook, timeout: float) -> int:
         """Hands a report to the main loop and waits until it is on disk; gives the event's id.
 
@@ -65,6 +106,10 @@ class WebSettings:
     webhook_secrets: tuple[Secret, ...] = ()
     """Several while one replaces the other; none: webhooks are refused."""
     webhook_effect: Literal["record", "probe", "observe"] = "probe"
+    keys: tuple[Key, ...] = ()
+    """None: reading is open on loopback, and only the ephemeral key may change something."""
+    ephemeral: Key | None = None
+    """The admin key of a start without keys."""
     threads: int = 16
     max_body: int = 65536
     max_header: int = 16384
@@ -73,5 +118,8 @@ class WebSettings:
         # An empty key verifies what anybody can sign: most likely a variable that is set, but to nothing.
         if not all(secret.reveal() for secret in self.webhook_secrets):
             raise ConfigError("[webhook] secrets", "a secret is empty; give it at least 24 random characters")
+        for key in (*self.keys, *([self.ephemeral] if self.ephemeral else [])):
+            if not _HASH.fullmatch(key.sha256.reveal()):  # it would never match, or break the comparison
+                raise ConfigError("[[api.key]] sha256", f"that of {key.name} is no SHA-256: 64 hexadecimal digits")
         if self.threads < 1:
             raise ConfigError("[api]", f"{self.threads} threads are too few; at least 1")

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from exabgp_bfd.core.model import DeviceView, Route, RouteView, Service, ServiceView, SessionView, Snapshot, State
+from exabgp_bfd.core.model import (
+    Announce,
+    Change,
+    Command,
+    DeviceView,
+    Explanation,
+    GuardView,
+    Lift,
+    Override,
+    Preview,
+    RouteView,
+    Service,
+    ServiceView,
+    SessionView,
+    Snapshot,
+    State,
+    Target,
+    Watchdog,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -16,6 +34,11 @@ def rfc3339(microseconds: int) -> str:
     # Integer arithmetic: a float of today's microseconds since the epoch has no digits to spare.
     moment = _EPOCH + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def wall(seconds: float | None) -> str | None:
+    """A moment given in seconds since the epoch, None for one that never comes."""
+    return None if seconds is None else rfc3339(round(seconds * 1e6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +86,94 @@ def session(view: SessionView, device: DeviceView | None, calendar: Calendar) ->
 
 
 def service(view: ServiceView, calendar: Calendar) -> dict[str, Any]:
-    """A service: what it is, since when, why, and each of its routes."""
+    """A service: what it is, since when, why, what beats its health, and each of its routes."""
     return {
         "service": view.service.name,
         "state": "announced" if view.announced else "withdrawn",
         "since": calendar.at(view.since),
         "why": view.why,
+        "layer": view.layer,
+        "health": view.health,
         "adopted": view.adopted,
+        "override": None if view.override is None else override(view.override),
+        "windows": list(view.windows),
+        "disabled": view.disabled,
         "up": view.up,
         "undecided": view.undecided,
         "needed": view.needed,
         "sessions": [
-            {"session": leg.session, "state": leg.state.value, "counts_as": leg.counts_as} for leg in view.legs
+            {"session": leg.session, "state": leg.state.value, "counts_as": leg.counts_as, "why": leg.why}
+            for leg in view.legs
         ],
         "routes": [_route(route) for route in view.routes],
         "rule": _rule(view.service),
     }
 
 
+def override(order: Override) -> dict[str, Any]:
+    """What an operator ordered of a service, who, why and until when (null: until it is cleared)."""
+    return {"action": order.action.value, **_order(order)}
+
+
+def lift(order: Lift) -> dict[str, Any]:
+    """Who lifted the guard's limit, why and until when (null: until it is cleared)."""
+    return _order(order)
+
+
+def _order(order: Override | Lift) -> dict[str, Any]:
+    return {
+        "actor": order.actor,
+        "reason": order.reason,
+        "since": wall(order.since),
+        "expires": wall(order.expires),
+    }
+
+
+def guard(view: GuardView) -> dict[str, Any]:
+    """What the guard holds back, and why."""
+    return {
+        "held": list(view.held),
+        "withdrawn": list(view.withdrawn),
+        "limit": view.limit,
+        "lift": None if view.lift is None else lift(view.lift),
+        "blind": view.blind,
+        "clock_doubted": view.clock_doubted,
+    }
+
+
+def explanation(why: Explanation) -> dict[str, Any]:
+    """Why a service is, or is not, announced, in sentences."""
+    return {
+        "service": why.service,
+        "announced": why.announced,
+        "answer": why.answer,
+        "because": list(why.because),
+        "sessions": list(why.sessions),
+        "routes": list(why.routes),
+        "event": why.event,
+    }
+
+
+def preview(change: Preview) -> dict[str, Any]:
+    """What another plan would change at once."""
+    return {
+        "commands": [_command(command) for command in change.commands],
+        "added": list(change.added),
+        "removed": list(change.removed),
+        "changed": list(change.changed),
+        "devices_added": list(change.devices_added),
+        "devices_removed": list(change.devices_removed),
+    }
+
+
+def _command(command: Command) -> dict[str, Any]:
+    action = "announce" if isinstance(command, Announce) else "withdraw"
+    return {"action": action, "service": command.service, **_target(command.route)}
+
+
 def _route(view: RouteView) -> dict[str, Any]:
     return {
-        **_attributes(view.route),
+        **_target(view.route),
         "announced": view.announced,
         "accepted": view.accepted,
         "confirmed": list(view.confirmed),
@@ -91,17 +181,20 @@ def _route(view: RouteView) -> dict[str, Any]:
     }
 
 
-def _attributes(route: Route) -> dict[str, Any]:
+def _target(target: Target) -> dict[str, Any]:
+    """What is announced: a prefix with its attributes, or the name of a watchdog."""
+    if isinstance(target, Watchdog):
+        return {"watchdog": target.name}
     return {
-        "prefix": str(route.prefix),
-        "next_hop": str(route.next_hop),
-        "neighbors": [str(neighbor) for neighbor in route.neighbors],
-        "med": route.med,
-        "local_preference": route.local_preference,
-        "communities": list(route.communities),
-        "large_communities": list(route.large_communities),
-        "extended_communities": list(route.extended_communities),
-        "as_path": list(route.as_path),
+        "prefix": str(target.prefix),
+        "next_hop": str(target.next_hop),
+        "neighbors": [str(neighbor) for neighbor in target.neighbors],
+        "med": target.med,
+        "local_preference": target.local_preference,
+        "communities": list(target.communities),
+        "large_communities": list(target.large_communities),
+        "extended_communities": list(target.extended_communities),
+        "as_path": list(target.as_path),
     }
 
 
@@ -117,6 +210,24 @@ def _rule(rule: Service) -> dict[str, Any]:
         "on_admin_down": rule.on_admin_down.value,
         "on_missing": rule.on_missing.value,
         "on_unknown": rule.on_unknown.value,
+        "steps": [
+            {"up": rung.up, **({"withdraw": True} if rung.change is None else _change(rung.change))}
+            for rung in rule.steps
+        ],
+        "on_down": "withdraw" if rule.on_down is None else _change(rule.on_down),
+        "damping": None if rule.damping is None else asdict(rule.damping),
+        "drain_time": rule.drain_time,
+        "disable_file": rule.disable_file,
+        "on_disable": rule.on_disable.value,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    """The attributes that are other than the service's own."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(change).items()
+        if value is not None
     }
 
 

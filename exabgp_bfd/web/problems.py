@@ -12,7 +12,7 @@ from urllib.parse import quote
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from exabgp_bfd.core.model import StoreError
+from exabgp_bfd.core.model import ConfigError, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         *,
         errors: Sequence[Mapping[str, str]] = (),
         retry_after: int | None = None,
+        challenge: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -46,6 +47,8 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word
         self.errors = tuple(errors)
         self.retry_after = retry_after
         """Seconds."""
+        self.challenge = challenge
+        """What a 401 asks for, in the words of WWW-Authenticate (RFC 9110 section 11.6.1)."""
 
 
 def pointed(pointer: str, detail: str) -> dict[str, str]:
@@ -56,6 +59,14 @@ def pointed(pointer: str, detail: str) -> dict[str, str]:
 def pointer_token(key: str) -> str:
     """One step of a JSON pointer, escaped."""
     return key.replace("~", "~0").replace("/", "~1")
+
+
+def misconfigured(error: ConfigError) -> Problem:
+    """A 422 with the place and the text of each fault of a configuration, or of an order that cannot be."""
+    faults: Sequence[ConfigError] = getattr(error, "errors", (error,))
+    errors = [{"place": fault.place, "detail": fault.text} for fault in faults]
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{error}{more}", errors=errors)
 
 
 def document(
@@ -90,6 +101,8 @@ def _answer(problem: Problem) -> Response:
     response = Response(body, problem.status.value, content_type=MEDIA_TYPE)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
+    if problem.challenge is not None:
+        response.headers["WWW-Authenticate"] = problem.challenge
     return response
 
 

@@ -12,13 +12,15 @@ from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from flask import Response, jsonify, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from exabgp_bfd.core.model import EventQuery, State
 from exabgp_bfd.web.problems import Problem
 
 MOST = 1000
 """The longest page: rendering one holds the interpreter, and with it a withdraw, for some milliseconds."""
+
+REASON_LENGTH = 500
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
@@ -50,6 +52,14 @@ def microseconds(text: object) -> int:
         raise ValueError(f"there is no such moment; {_MOMENT}") from error
 
 
+def _reason(value: object) -> str:
+    """Why an operator orders something, in one line; raises ValueError naming what would be right."""
+    if not isinstance(value, str) or not value.strip() or len(value) > REASON_LENGTH or not value.isprintable():
+        raise ValueError(f"must be text of 1 to {REASON_LENGTH} printable characters, in one line, that says why")
+    return value
+
+
+Reason = Annotated[str, PlainValidator(_reason)]
 Moment = Annotated[int, BeforeValidator(microseconds)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -113,6 +123,14 @@ class ServiceFilter(_Page):
 
     cursor: Name | None = None
     """The name of the last service on the page before."""
+
+
+class ReasonFilter(BaseModel):
+    """Why something is taken back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: Reason | None = None
 
 
 Filter = TypeVar("Filter", bound=BaseModel)

@@ -21,8 +21,8 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from exabgp_bfd.core.model import ConfigError
-from exabgp_bfd.web import problems
-from exabgp_bfd.web.api import events, health, index, services, sessions, webhook
+from exabgp_bfd.web import gate, problems
+from exabgp_bfd.web.api import events, guard, health, index, overrides, plan, services, sessions, webhook
 from exabgp_bfd.web.auth import host_is_ours
 from exabgp_bfd.web.backend import Backend, WebSettings
 from exabgp_bfd.web.channel import Channel, Workers, is_busy
@@ -55,13 +55,17 @@ class _Pages(Flask):
     def __init__(self, threads: int) -> None:
         super().__init__("exabgp_bfd.web", static_folder=None, template_folder=None)
         self._turn = threading.Lock()
-        # Whoever waits holds a worker; some are left for what must be answered meanwhile.
-        self._room = threading.BoundedSemaphore(max(1, threads // 2 - 1))
+        # Whoever waits holds a worker: these and the webhooks' half leave one for what must be answered meanwhile.
+        changes = max(1, threads // 8)
+        self._changes = threading.BoundedSemaphore(changes)
+        self._room = threading.BoundedSemaphore(max(1, threads // 2 - changes - 1))
 
     def dispatch_request(self) -> ResponseReturnValue:
         """As Flask's, in turn."""
-        if request.method not in {"GET", "HEAD"} or request.path in {"/healthz", "/readyz"}:
+        if request.path in {"/healthz", "/readyz", "/webhook/failure"}:  # the webhook counts those that wait itself
             return super().dispatch_request()
+        if request.method not in {"GET", "HEAD"}:
+            return self._change()
         if not self._room.acquire(blocking=False):
             raise _busy()
         try:
@@ -74,6 +78,17 @@ class _Pages(Flask):
         finally:
             self._room.release()
 
+    def _change(self) -> ResponseReturnValue:
+        """What waits for the main loop and the disk: few at once, and never behind pages."""
+        if not self._changes.acquire(blocking=False):
+            raise problems.Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "other changes are under way; ask again in a moment", retry_after=1
+            )
+        try:
+            return super().dispatch_request()
+        finally:
+            self._changes.release()
+
 
 def _busy() -> problems.Problem:
     detail = "too many pages are asked for at once; ask for fewer, or again later"
@@ -81,7 +96,7 @@ def _busy() -> problems.Problem:
 
 
 def create_app(backend: Backend, settings: WebSettings) -> Flask:
-    """The application: the blueprints, the error documents, and the check of the Host header."""
+    """The application: the blueprints, the error documents, the check of the Host header, and the gate behind it."""
     app = _Pages(settings.threads)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     # Errors end in our own document under test as in service, never in a debugger or a traceback page.
@@ -104,7 +119,11 @@ def create_app(backend: Backend, settings: WebSettings) -> Flask:
     app.register_blueprint(events.blueprint(backend))
     app.register_blueprint(sessions.blueprint(backend))
     app.register_blueprint(services.blueprint(backend))
+    app.register_blueprint(overrides.blueprint(backend))
+    app.register_blueprint(guard.blueprint(backend))
+    app.register_blueprint(plan.blueprint(backend))
     app.register_blueprint(webhook.blueprint(backend, settings))
+    gate.install(app, settings)
     return app
 
 

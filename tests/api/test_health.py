@@ -17,8 +17,10 @@ def test_health_in_numbers(client):
         "devices": {"total": 2, "reachable": 1, "troubled": {"edge2": "timed out"}},
         "sessions": {"total": 2, "up": 1},
         "services": {"total": 2, "announced": 1},
-        "routes": {"total": 2, "refused": 0},
+        "routes": {"total": 3, "refused": 0},
         "neighbors": {"192.0.2.254": "up"},
+        "guard": {"held": [], "blind": False, "clock_doubted": False},
+        "windows": ["upgrade"],
         "journal": "ok",
         "missing": [],
     }
@@ -34,6 +36,17 @@ def test_health_says_ok_only_when_all_is_well(client, backend):
     backend.missing = ["edge2 was not asked yet"]
     body = client.get("/health").get_json()
     assert (body["status"], body["missing"]) == ("starting", ["edge2 was not asked yet"])
+
+
+@pytest.mark.parametrize("doubt", [{"held": ("dns",)}, {"blind": True}])
+def test_health_shows_what_the_guard_holds(client, backend, doubt):
+    well = tuple(replace(device, reachable=True) for device in backend.view.devices)
+    backend.view = replace(backend.view, devices=well, guard=replace(backend.view.guard, clock_doubted=True, **doubt))
+    body = client.get("/health").get_json()
+    assert body["status"] == "degraded"
+    assert body["guard"] == {"held": [], "blind": False, "clock_doubted": True} | {
+        name: list(value) if isinstance(value, tuple) else value for name, value in doubt.items()
+    }
 
 
 def test_healthz_is_the_main_loops_answer(client, backend, problem):
@@ -60,18 +73,25 @@ def test_metrics_are_prometheus_text(client, backend):
 def test_the_root_lists_every_path(client):
     body = client.get("/").get_json()
     assert (body["name"], body["version"], body["site"]) == ("exabgp-bfd", "1.2.3", "fra1")
-    listed = {entry["path"]: entry["methods"] for entry in body["paths"]}
+    listed = {(*entry["methods"], entry["path"]): entry["role"] for entry in body["paths"]}
     assert listed == {
-        "/": ["GET"],
-        "/events": ["GET"],
-        "/health": ["GET"],
-        "/healthz": ["GET"],
-        "/metrics": ["GET"],
-        "/readyz": ["GET"],
-        "/services": ["GET"],
-        "/services/{name}": ["GET"],
-        "/sessions": ["GET"],
-        "/webhook/failure": ["POST"],
+        ("GET", "/"): "read",
+        ("GET", "/events"): "read",
+        ("GET", "/guard"): "read",
+        ("PUT", "/guard/lift"): "operate",
+        ("DELETE", "/guard/lift"): "operate",
+        ("GET", "/health"): "none",
+        ("GET", "/healthz"): "none",
+        ("GET", "/metrics"): "none",
+        ("GET", "/readyz"): "none",
+        ("POST", "/reload"): "admin",
+        ("GET", "/services"): "read",
+        ("GET", "/services/{name}"): "read",
+        ("PUT", "/services/{name}/override"): "operate",
+        ("DELETE", "/services/{name}/override"): "operate",
+        ("GET", "/services/{name}/why"): "read",
+        ("GET", "/sessions"): "read",
+        ("POST", "/webhook/failure"): "hmac",
     }
     assert all(entry["what"] for entry in body["paths"])
 

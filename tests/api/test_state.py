@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from exabgp_bfd.core.model import Session, State
+from exabgp_bfd.core.model import Action, Change, Damping, Override, Rung, Session, State
+
+NOON = 1795176000 * 1_000_000
+"""2026-11-20T12:00:00Z, where the backend's clock stands."""
 
 
 def ids(response):
@@ -86,13 +89,23 @@ def test_a_service_tells_what_is_announced_since_when_and_why(client):
         "state": "withdrawn",
         "since": "2026-11-20T11:59:50.500Z",
         "why": "1 of 2 sessions is up, 2 are needed",
+        "layer": "health",
+        "health": "down",
         "adopted": False,
+        "override": None,
+        "windows": [],
+        "disabled": False,
         "up": 1,
         "undecided": 0,
         "needed": 2,
         "sessions": [
-            {"session": "edge1/198.51.100.1", "state": "down", "counts_as": "down"},
-            {"session": "edge2/2001:db8::1", "state": "up", "counts_as": "up"},
+            {
+                "session": "edge1/198.51.100.1",
+                "state": "down",
+                "counts_as": "down",
+                "why": "1 bad sample, confirmed",
+            },
+            {"session": "edge2/2001:db8::1", "state": "up", "counts_as": "up", "why": "3 good samples and 10 s"},
         ],
         "routes": [
             {
@@ -122,8 +135,58 @@ def test_a_service_tells_what_is_announced_since_when_and_why(client):
             "on_admin_down": "hold",
             "on_missing": "down",
             "on_unknown": "hold",
+            "steps": [],
+            "on_down": "withdraw",
+            "damping": None,
+            "drain_time": 60.0,
+            "disable_file": None,
+            "on_disable": "withdraw",
         },
     }
+
+
+def test_a_service_tells_its_ladder_its_damping_and_what_beats_its_health(client, backend):
+    dns = next(view for view in backend.view.services if view.service.name == "dns")
+    rule = replace(
+        dns.service,
+        steps=(Rung(2, Change(med=200, communities=("65000:2",), as_path=())), Rung(1, None)),
+        on_down=Change(local_preference=0),
+        damping=Damping(half_life=900.0),
+        drain_time=5.0,
+        disable_file="/run/dns.off",
+        on_disable=Action.DRAIN,
+    )
+    noon = NOON / 1e6
+    override = Override("dns", Action.FREEZE, "noc", "new kernel", since=noon - 0.25, expires=noon + 7200)
+    worse = replace(dns.routes[0], route=replace(dns.routes[0].route, med=200))
+    backend.view = replace(
+        backend.view,
+        services=(replace(dns, service=rule, override=override, layer="override", health="step 1", routes=(worse,)),),
+    )
+    body = client.get("/services/dns").get_json()
+    assert body["override"] == {
+        "action": "freeze",
+        "actor": "noc",
+        "reason": "new kernel",
+        "since": "2026-11-20T11:59:59.750Z",
+        "expires": "2026-11-20T14:00:00.000Z",
+    }
+    assert (body["layer"], body["health"]) == ("override", "step 1")
+    assert body["routes"][0]["med"] == 200  # as announced, not as configured
+    told = body["rule"]
+    assert told["steps"] == [
+        {"up": 2, "med": 200, "communities": ["65000:2"], "as_path": []},
+        {"up": 1, "withdraw": True},
+    ]
+    assert told["on_down"] == {"local_preference": 0}
+    assert told["damping"] == {"penalty": 1000, "cutoff": 3000, "reuse": 1500, "half_life": 900, "ceiling": 12000}
+    assert (told["drain_time"], told["disable_file"], told["on_disable"]) == (5.0, "/run/dns.off", "drain")
+
+
+def test_a_watchdog_stands_among_the_routes(client):
+    body = client.get("/services/ntp").get_json()
+    assert body["routes"][1] == {"watchdog": "ntp", "announced": True, "accepted": True, "confirmed": [], "event": 9}
+    assert (body["windows"], body["disabled"], body["layer"]) == (["upgrade"], True, "start")
 
 
 def test_services_are_listed_by_name_as_each_is_alone(client):

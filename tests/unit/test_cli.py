@@ -1,19 +1,30 @@
-"""The command line: exit statuses, one line for what is wrong, and what `check` and `sign` print."""
+"""The command line: exit statuses, one line for what is wrong, what each command prints and asks of the program."""
 
+import contextlib
 import hashlib
 import hmac
 import io
+import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from api.box import KEYS, PREVIEW, Box, event, keys
 
-from exabgp_bfd import __version__, cli
+from exabgp_bfd import __version__, cli, config, remote
 from exabgp_bfd.config import VARIABLES
-from exabgp_bfd.core.model import Secret
-from exabgp_bfd.web.auth import verify
+from exabgp_bfd.core.model import Action, Clear, ConfigError, Lift, Order, Override, Preview, Secret, StoreError
+from exabgp_bfd.web.auth import new_key, verify
+from exabgp_bfd.web.backend import WebSettings
+from exabgp_bfd.web.server import WebServer, create_app
 
 REFERENCE = Path(__file__).resolve().parents[2] / "conf" / "exabgp-bfd.toml"
 SERVICE = """
@@ -39,7 +50,7 @@ def exabgp_bfd(monkeypatch, capsysbinary):
 
     def run(*words, stdin: bytes = b"", **variables: str) -> tuple[int, list[str], list[str]]:
         with monkeypatch.context() as patch:
-            for name in VARIABLES.values():
+            for name in (*VARIABLES.values(), "EXABGP_BFD_URL", "EXABGP_BFD_KEY"):
                 patch.delenv(name, raising=False)
             for name, value in variables.items():
                 patch.setenv(name, value)
@@ -122,7 +133,7 @@ def test_check_prints_the_plan_with_the_exact_commands(exabgp_bfd, file):
     status, out, err = exabgp_bfd("check", file)
     assert (status, err) == (0, [])
     attributes = "as-path [ 65000 65000 ] med 50 community [ 65000:53 65535:0 ]"
-    assert [line.strip() for line in out if line.startswith("  ")] == [
+    assert [line.strip() for line in out if line.lstrip().startswith(("announce:", "withdraw:"))] == [
         f"announce: neighbor 192.0.2.254 announce route 203.0.113.53/32 next-hop 192.0.2.10 {attributes}",
         "withdraw: neighbor 192.0.2.254 withdraw route 203.0.113.53/32",
         f"announce: neighbor 192.0.2.254 announce route 2001:db8::53/128 next-hop 2001:db8::10 {attributes}",
@@ -232,3 +243,595 @@ def test_sign_refuses_a_secret_that_no_api_takes(exabgp_bfd, secret):
     status, out, err = exabgp_bfd("sign", "--secret", secret, stdin=BODY)
     assert (status, out, len(err)) == (2, [], 1), err
     assert "secret" in err[0]
+
+
+# --- the running program ------------------------------------------------------------------------------------------
+
+NOON = 1795176000.0
+"""Where the clock of the program in the box stands, in seconds since the epoch."""
+WHO = "admin (ephemeral key)"
+
+
+@dataclass
+class Running:
+    """A program that serves its API on a free port, and the files that an operator on its machine has."""
+
+    box: Box
+    port: int
+    key: str
+    config: Path
+    """A configuration that says where it listens, with the admin key beside the journal."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def key_file(self) -> Path:
+        return self.config.with_name("admin.key")
+
+
+@contextlib.contextmanager
+def served(folder: Path, **settings) -> Iterator[Running]:
+    box = Box()
+    text, ephemeral = new_key()
+    web = replace(WebSettings("127.0.0.1", 0, ephemeral=ephemeral, threads=4), **settings)
+    server = WebServer(create_app(box, web), web)
+    server.start()
+    configuration = folder / "running.toml"
+    # What the command line needs of it, with a secret that only the program itself has at hand.
+    configuration.write_text(
+        f'[api]\nlisten = "127.0.0.1:{server.port}"\n[storage]\npath = "journal.db"\n'
+        f'[snmp]\ncommunity = "env:ONLY_EXABGP_HAS_IT"\n{SERVICE}'
+    )
+    running = Running(box, server.port, text, configuration)
+    running.key_file.write_text(f"{text}\n")
+    try:
+        yield running
+    finally:
+        assert server.stop()
+
+
+@pytest.fixture
+def running(tmp_path):
+    with served(tmp_path) as program:
+        yield program
+
+
+@pytest.fixture
+def keyed(tmp_path):
+    """One that has a key of each role."""
+    with served(tmp_path, keys=keys(), ephemeral=None) as program:
+        yield program
+
+
+def test_why_tells_the_answer_the_reasons_and_then_the_chain(exabgp_bfd, running):
+    running.box.trail = [
+        event(4, session="edge1/198.51.100.1", details={"state": "down", "diagnostic": 1}),
+        event(13, cause=4, event_type="route_withdraw", service="dns", source="engine", details={}),
+    ]
+    status, out, err = exabgp_bfd("why", "dns", "--config", running.config)
+    assert (status, err) == (0, [])
+    assert out == [
+        "dns is withdrawn, because 1 of 2 sessions is up and 2 are needed",
+        "because:",
+        "  health decides: no order, no window, no file says otherwise",
+        "sessions:",
+        "  edge1/198.51.100.1 is down: control detection time expired",
+        "  edge2/2001:db8::1 is up",
+        "routes:",
+        "  192.0.2.53/32 was withdrawn, and the withdraw was seen to go to 192.0.2.254",
+        "how it came to this:",
+        "  2026-11-20T12:00:00.123456Z #4 bfd_failure edge1/198.51.100.1 by snmp_poll diagnostic=1, state=down",
+        "  2026-11-20T12:00:00.123456Z #13 route_withdraw dns by engine",
+    ]
+
+
+def test_why_says_where_the_chain_is_not_whole(exabgp_bfd, running):
+    _, out, _ = exabgp_bfd("why", "dns", "--url", running.url)
+    assert out[-2:] == ["how it came to this:", "  (event 13 is not kept any more, or not yet)"]
+
+
+def test_why_steers_no_terminal(exabgp_bfd, running):
+    running.box.trail = [event(13, event_type="note", details={"text": "\x1b]0;owned\x07\r\n"})]
+    _, out, _ = exabgp_bfd("why", "dns", "--url", running.url)
+    assert all(line.isprintable() for line in out)
+    assert "\\x1b]0;owned" in out[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (["why", "dns"], "explanation"),
+        (["override", "dns", "freeze", "--reason", "x"], "override"),
+        (["override", "--guard", "lift", "--reason", "x"], "lift"),
+        (["reload", "--dry-run"], "commands"),
+        (["reload"], "event"),
+    ],
+    ids=str,
+)
+def test_json_is_the_document_as_it_came(exabgp_bfd, running, words, path):
+    status, out, err = exabgp_bfd(*words, "--json", "--config", running.config)
+    assert (status, err) == (0, [])
+    document = json.loads("\n".join(out))
+    assert document["chain"] == [] if path == "explanation" else path in document
+
+
+# overrides
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_override_orders(exabgp_bfd, running, action):
+    words = ["override", "dns", action.value, "--reason", "new kernel", "--ttl", "2h", "-c", running.config]
+    status, out, err = exabgp_bfd(*words)
+    assert (status, err) == (0, [])
+    assert running.box.ordered == [Order(Override("dns", action, WHO, "new kernel", NOON, NOON + 7200))]
+    assert out == [
+        f"dns: {action.value} until 2026-11-20T14:00:00.000Z (event 71)",
+        "dns is withdrawn: 1 of 2 sessions is up, 2 are needed",
+    ]
+
+
+def test_override_says_once_how_the_service_is(exabgp_bfd, running):
+    dns = replace(running.box.view.services[1], why="withdrawn: an operator said so")
+    running.box.view = replace(running.box.view, services=(dns,))
+    out = exabgp_bfd("override", "dns", "withdraw", "--reason", "x", "-c", running.config)[1]
+    assert out[1] == "dns is withdrawn: an operator said so"
+
+
+def test_override_without_an_end_and_its_clearing(exabgp_bfd, running):
+    def override(*words):
+        return exabgp_bfd("override", *words, "-c", running.config)
+
+    assert override("dns", "drain", "--reason", "x")[1][0] == "dns: drain until it is cleared (event 71)"
+    assert override("dns", "clear", "--reason", "a & b=ü?")[1][0] == "dns: the override is cleared (event 72)"
+    assert running.box.ordered[1] == Clear("dns", WHO, "a & b=ü?")
+    status, out, err = override("dns", "clear")
+    assert (status, out) == (1, [])
+    assert "has no override" in err[0]
+
+
+def test_the_guard_is_lifted_and_holds_again(exabgp_bfd, running):
+    def guard(*words):
+        return exabgp_bfd("override", "--guard", *words, "-c", running.config)
+
+    running.box.view = replace(running.box.view, guard=replace(running.box.view.guard, held=("dns", "ntp")))
+    status, out, _ = guard("lift", "--reason", "all go", "--ttl", "90")
+    assert (status, out) == (
+        0,
+        ["the guard's limit is lifted until 2026-11-20T12:01:30.000Z (event 71)", "held: dns, ntp"],
+    )
+    assert guard("clear")[1][0] == "the guard's limit holds again (event 72)"
+    assert running.box.ordered == [Order(Lift(WHO, "all go", NOON, NOON + 90)), Clear(None, WHO, "")]
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["override"], "say SERVICE and one of announce, withdraw, drain, freeze, clear"),
+        (["override", "dns"], "say SERVICE and one of"),
+        (["override", "dns", "drian", "--reason", "x"], "there is no 'drian'"),
+        (["override", "dns", "lift", "--reason", "x"], "there is no 'lift'"),
+        (["override", "dns", "drain", "now", "--reason", "x"], "say SERVICE and one of"),
+        (["override", "dns", "drain"], "Missing option '--reason'"),
+        (["override", "dns", "drain", "--reason", ""], "Missing option '--reason'"),
+        (["override", "dns", "clear", "--ttl", "2h"], "--ttl goes with what is ordered"),
+        (["override", "--guard", "lift"], "Missing option '--reason'"),
+        (["override", "--guard", "drain", "--reason", "x"], "there is no 'drain': say --guard and one of lift, clear"),
+        (["override", "--guard", "dns", "lift", "--reason", "x"], "say --guard and one of lift, clear"),
+        (["why"], "Missing argument 'SERVICE'"),
+        (["replay"], "Missing option '--config'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_usage_asks_nothing(exabgp_bfd, running, words, wrong):
+    status, out, err = exabgp_bfd(*words, EXABGP_BFD_URL=running.url, EXABGP_BFD_KEY=running.key)
+    assert (status, out, len(err)) == (2, [], 1), err
+    assert wrong in err[0]
+    assert running.box.ordered == []
+
+
+def test_what_the_program_finds_wrong_is_status_2_with_its_place(exabgp_bfd, running):
+    words = ["override", "dns", "drain", "--reason", "x" * 501, "--ttl", "soon", "-c", running.config]
+    status, out, err = exabgp_bfd(*words)
+    assert (status, out, len(err)) == (2, [], 2)
+    assert err[0].startswith("exabgp-bfd: reason: must be text of 1 to 500")
+    assert err[1].startswith("exabgp-bfd: ttl: must be a number of seconds above 0")
+
+
+# check --against-running, reload
+
+
+PREVIEWED = [
+    "would withdraw 192.0.2.53/32 (service dns)",
+    "would announce 192.0.2.54/32 next_hop=self med=50 communities=65000:53,no-export (service dns)",
+    "would announce watchdog ntp (service ntp)",
+    "new services: ntp",
+    "changed services: dns",
+    "new devices: edge3",
+]
+
+
+@pytest.fixture
+def new_file(running):
+    """A file that could replace that of the running program, as far as this process can read it."""
+    path = running.config.with_name("new.toml")
+    path.write_text(f'[api]\nlisten = "127.0.0.1:{running.port}"\n[storage]\npath = "journal.db"\n{SERVICE}')
+    return path
+
+
+def test_check_against_the_running_program(exabgp_bfd, running, new_file, monkeypatch):
+    monkeypatch.chdir(new_file.parent)
+    plan = exabgp_bfd("check", "new.toml")[1]
+    status, out, err = exabgp_bfd("check", "new.toml", "--against-running")
+    assert (status, err) == (0, [])
+    assert out == [*plan, "", "against the running program:", *PREVIEWED]
+    assert running.box.previewed == [new_file]
+    assert running.box.reloads == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (Preview((), (), (), (), (), ()), ["nothing would change"]),
+        (replace(PREVIEW, commands=()), ["no route would change at once", *PREVIEWED[3:]]),
+        (
+            Preview((), (), ("old",), (), (), ("r1", "r2")),
+            ["no route would change at once", "services that go: old", "devices that go: r1, r2"],
+        ),
+    ],
+)
+def test_what_would_change_where_no_command_is_said(exabgp_bfd, running, plan, says):
+    running.box.plan = plan
+    assert exabgp_bfd("reload", "--dry-run", "-c", running.config) == (0, says, [])
+
+
+def test_check_of_a_bad_file_asks_nobody(exabgp_bfd, running, new_file):
+    new_file.write_text(new_file.read_text().replace("med = 50", "med = -1"))
+    status, out, err = exabgp_bfd("check", new_file, "--against-running")
+    assert (status, out, len(err)) == (2, [], 1)
+    assert running.box.previewed == []
+
+
+def test_check_against_a_program_that_does_not_run(exabgp_bfd, file):
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        status, out, err = exabgp_bfd("check", file, "--against-running", "--url", url)
+    assert status == 1
+    assert any("service dns" in line for line in out)  # the plan itself is printed
+    assert err == [
+        f"exabgp-bfd: nothing listens at {url}: is exabgp-bfd running (ExaBGP starts it), and is that where its [api] "
+        "listens? --config FILE or --url says where"
+    ]
+
+
+def test_reload(exabgp_bfd, running):
+    assert exabgp_bfd("reload", "-c", running.config) == (0, ["reloaded (event 91)"], [])
+    assert running.box.reloads == [WHO]
+    assert exabgp_bfd("reload", "--dry-run", "-c", running.config) == (0, PREVIEWED, [])
+    assert (running.box.reloads, running.box.previewed) == ([WHO], [None])
+
+
+@pytest.mark.parametrize("words", [["reload"], ["reload", "--dry-run"]], ids=str)
+def test_reload_of_a_bad_file_tells_every_place(exabgp_bfd, running, words):
+    places = [ConfigError("/etc/x.toml: service[0].require", "too many"), ConfigError("/etc/x.toml", "is odd")]
+    running.box.refusal = config.SettingsError(places)
+    assert exabgp_bfd(*words, "-c", running.config) == (
+        2,
+        [],
+        ["exabgp-bfd: /etc/x.toml: service[0].require: too many", "exabgp-bfd: /etc/x.toml: is odd"],
+    )
+
+
+# where it is, and the key
+
+
+def key_refused(answer) -> str:
+    status, out, err = answer
+    assert (status, out, len(err)) == (1, [], 1), err
+    return err[0]
+
+
+def test_the_key_is_a_value_a_variable_or_a_file(exabgp_bfd, keyed, tmp_path):
+    (tmp_path / "key").write_text(f"{KEYS['admin']}\n")
+    for given in (KEYS["admin"], "env:MY_KEY", f"file:{tmp_path / 'key'}"):
+        assert exabgp_bfd("reload", "--url", keyed.url, "--key", given, MY_KEY=KEYS["admin"])[0] == 0
+        assert exabgp_bfd("reload", EXABGP_BFD_URL=keyed.url, EXABGP_BFD_KEY=given, MY_KEY=KEYS["admin"])[0] == 0
+    assert keyed.box.reloads == ["a-admin"] * 6
+    # A flag beats a variable.
+    words = ["reload", "--url", keyed.url, "--key", KEYS["admin"]]
+    assert exabgp_bfd(*words, EXABGP_BFD_URL="http://127.0.0.1:1", EXABGP_BFD_KEY="wrong")[0] == 0
+
+
+def test_the_configuration_may_come_from_its_variable(exabgp_bfd, running):
+    assert exabgp_bfd("reload", EXABGP_BFD_CONFIG=str(running.config))[0] == 0
+    # As of `run`, the variables of address and journal beat the file.
+    words = {"EXABGP_BFD_LISTEN": f"127.0.0.1:{running.port}", "EXABGP_BFD_DB": str(running.config.with_name("j.db"))}
+    elsewhere = running.config.with_name("elsewhere.toml")
+    elsewhere.write_text('[api]\nlisten = "127.0.0.1:1"\n[storage]\npath = "/nowhere/j.db"\n')
+    assert exabgp_bfd("reload", "-c", elsewhere, **words)[0] == 0
+
+
+def test_no_key_or_a_wrong_one_tells_the_role_and_the_remedy(exabgp_bfd, keyed):
+    said = key_refused(exabgp_bfd("why", "dns", "--url", keyed.url))
+    assert "no key was given" in said
+    assert "a key of the role read or operate or admin" in said
+    assert "--key or EXABGP_BFD_KEY" in said
+    said = key_refused(exabgp_bfd("reload", "--url", keyed.url, "--key", "guess-4711"))
+    assert "the key was not taken" in said
+    assert "guess-4711" not in said
+    words = ["override", "dns", "drain", "--reason", "x", "--url", keyed.url, "--key", KEYS["read"]]
+    said = key_refused(exabgp_bfd(*words))
+    assert "this needs the role operate, and the key a-read has the role read" in said
+    assert KEYS["read"] not in said
+
+
+def test_an_admin_key_that_cannot_be_read_is_told_where_it_matters(exabgp_bfd, running):
+    running.key_file.unlink()
+    assert exabgp_bfd("why", "dns", "-c", running.config)[0] == 0  # reading needs none
+    said = key_refused(exabgp_bfd("reload", "-c", running.config))
+    assert f"{running.key_file} cannot be read (No such file or directory)" in said
+    assert "as root" in said
+
+
+def test_with_keys_in_the_file_the_admin_key_is_not_even_looked_at(exabgp_bfd, keyed):
+    keyed.config.write_text(f'{keyed.config.read_text()}\n[[api.key]]\nname = "noc"\nrole = "read"\nsha256 = "00"\n')
+    assert "[[api.key]]" in key_refused(exabgp_bfd("reload", "-c", keyed.config))
+    assert exabgp_bfd("reload", "-c", keyed.config, "--key", KEYS["admin"])[0] == 0
+
+
+def test_the_admin_key_goes_to_no_other_machine(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('[storage]\npath = "j.db"\n[api]\nlisten = "192.0.2.9:8080"\n')
+    (tmp_path / "admin.key").write_text("the-admin-key")
+    for url in ("http://127.0.0.1:80", "http://localhost:80", "http://[::1]:80"):
+        assert remote.find(url, None, path, {}).key == Secret("the-admin-key")
+    for url in ("http://192.0.2.7", "http://127.0.0.1.example:80", "http://10.0.0.1@192.0.2.1", None):
+        with contextlib.suppress(ConfigError):
+            assert remote.find(url, None, path, {}).key is None
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("127.0.0.1:8081", "http://127.0.0.1:8081"),
+        ("[::1]:8081", "http://[::1]:8081"),
+        ("0.0.0.0:8081", "http://127.0.0.1:8081"),
+        ("[::]:8081", "http://[::1]:8081"),
+        ("192.0.2.1:8081", "http://192.0.2.1:8081"),
+        (None, "http://127.0.0.1:8080"),
+    ],
+)
+def test_where_a_configuration_says_that_it_listens(tmp_path, listen, url):
+    path = tmp_path / "c.toml"
+    path.write_text("" if listen is None else f'[api]\nlisten = "{listen}"\n')
+    assert remote.find(None, None, path, {}).url == url
+    assert remote.find(None, None, None, {}).url == "http://127.0.0.1:8080"
+
+
+def test_the_defaults_are_those_of_the_configuration():
+    settings = config.load(None, config.Overrides(device_name="r", device_host="192.0.2.1"), {})
+    assert (str(settings.api), str(settings.storage.path)) == (remote.DEFAULT_LISTEN, remote.DEFAULT_JOURNAL)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (None, "cannot be read: No such file"),
+        ("[api", "is not TOML"),
+        ('api = "off"', "api: must be a table"),
+        ('[api]\nlisten = "off"', "api.listen: the API is off"),
+        ('[api]\nlisten = "127.0.0.1:0"', "the log says which; give it by --url"),
+        ('[api]\nlisten = "8080"', "must be an address and a port"),
+        ("[api]\nlisten = 8080", "must be an address and a port"),
+        ("[storage]\npath = 5", "storage.path: must be text"),
+    ],
+)
+def test_a_configuration_that_does_not_say_where(exabgp_bfd, tmp_path, text, wrong):
+    path = tmp_path / "c.toml"
+    if text is not None:
+        path.write_text(text)
+    status, out, err = exabgp_bfd("why", "dns", "-c", path)
+    assert (status, out, len(err)) == (2, [], 1), err
+    assert err[0].startswith(f"exabgp-bfd: {path}")
+    assert wrong in err[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8080",
+        "ftp://127.0.0.1",
+        "http://",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:99999",
+        "http://[::1",
+        "http://127.0.0.1/?x=y",
+        "http://127.0.0.1/#x",
+        "http://user:hunter2@127.0.0.1:8080",
+        "http://bücher.example",
+        "http://127.0.0.1/a b",
+    ],
+)
+def test_an_address_that_is_none(exabgp_bfd, url):
+    status, out, err = exabgp_bfd("why", "dns", "--url", url)
+    assert (status, out, len(err)) == (2, [], 1), err
+    assert err[0].startswith("exabgp-bfd: --url: ")
+    assert "hunter2" not in err[0]
+
+
+@pytest.mark.parametrize(
+    "key", ["two words", "tail\n", "schlüssel", "env:NOT_SET_HERE", "env:", "file:/no/such/file", "file:"]
+)
+def test_a_key_that_can_be_none_is_refused_and_not_shown(exabgp_bfd, key):
+    status, out, err = exabgp_bfd("reload", "--url", "http://127.0.0.1:1", "--key", key)
+    assert (status, out, len(err)) == (2, [], 1), err
+    assert err[0].startswith("exabgp-bfd: --key")
+    assert not any(word in err[0] for word in ("two words", "tail", "schlüssel"))
+
+
+def test_no_proxy_of_the_environment_is_asked(exabgp_bfd, running):
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:1")
+    assert exabgp_bfd("why", "dns", "--url", running.url, **proxies)[0] == 0
+
+
+def test_the_program_in_trouble(exabgp_bfd, running):
+    running.box.refusal = StoreError("the disk is full")
+    said = key_refused(exabgp_bfd("override", "dns", "drain", "--reason", "x", "-c", running.config))
+    assert "the journal refused: the disk is full" in said
+
+
+def test_an_unknown_service_is_a_failure(exabgp_bfd, running):
+    for words in (
+        ["why", "a/b c%"],
+        ["override", "a/b c%", "freeze", "--reason", "x"],
+        ["override", "a/b c%", "clear"],
+    ):
+        assert "exabgp-bfd: http://127.0.0.1" in key_refused(exabgp_bfd(*words, "-c", running.config))
+    assert "'smtp'" in key_refused(exabgp_bfd("why", "smtp", "-c", running.config))
+
+
+@contextlib.contextmanager
+def answering(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The address of something that listens, reads one request and talks as it likes."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(20)
+                connection.recv(65536)
+                talk(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9\r\n", "answers no HTTP"),
+        (b"", "answers no HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "answers 200 and no JSON object"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "answers 200 and no JSON object"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>", "answers 502 and no JSON object"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n", "answers 302"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "--json shows it"),
+        (b"HTTP/1.1 422 No\r\nContent-Length: 2\r\n\r\n{}", "422"),
+        (b'HTTP/1.1 500 No\r\nContent-Length: 18\r\n\r\n{"title": "Sorry"}', "500 Sorry"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_something_else_that_answers(exabgp_bfd, answer, says):
+    with answering(lambda connection: connection.sendall(answer)) as url:
+        status, out, err = exabgp_bfd("why", "dns", "--url", url, "--key", "the-key-itself")
+    assert status in {1, 2}
+    assert (out, len(err)) == ([], 1)
+    assert says in err[0]
+    assert "the-key-itself" not in err[0]
+
+
+@pytest.mark.parametrize(
+    "trickle", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n"]
+)
+def test_who_does_not_answer_or_trickles_is_given_up(trickle):
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(trickle)
+        deadline = time.monotonic() + 20
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline and trickle:
+                connection.sendall(b"x")
+                time.sleep(0.02)
+            connection.recv(1)
+
+    with answering(talk) as url:
+        there = remote.Remote(remote.Whereabouts(url), timeout=0.3)
+        with pytest.raises(remote.BfdError, match=r"did not answer within 0\.3 s"):
+            there.why("dns")
+
+
+def test_nobody_shows_the_key(exabgp_bfd, running):
+    there = remote.find(None, None, running.config, {})
+    assert there.key == Secret(running.key)
+    assert running.key not in repr(there)
+    for words in (["reload"], ["why", "dns"], ["reload", "--json"], ["override", "x", "freeze", "--reason", "x"]):
+        _, out, err = exabgp_bfd(*words, "-c", running.config)
+        assert running.key not in "".join([*out, *err])
+
+
+# --- replay -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rehearsed(monkeypatch):
+    """What the rehearsal was asked for; its answers are plain."""
+    asked = []
+
+    def run(plan, path, since, until):
+        asked.append((plan, path, since, until))
+        return "report"
+
+    room = types.ModuleType("exabgp_bfd.replay")
+    room.run, room.lines, room.document = run, lambda report: [f"a {report}"], lambda report: {"a": report}
+    monkeypatch.setitem(sys.modules, "exabgp_bfd.replay", room)
+    monkeypatch.setattr("exabgp_bfd.replay", room, raising=False)
+    return asked
+
+
+def test_replay_runs_the_journal_of_the_new_configuration(exabgp_bfd, rehearsed, file):
+    assert exabgp_bfd("replay", "--config", file) == (0, ["a report"], [])
+    settings = config.load(file, config.Overrides(), {})
+    assert rehearsed == [(settings.plan, settings.storage.path, None, None)]
+    status, out, _ = exabgp_bfd("replay", "--config", file, "--db", "/tmp/j.db", "--json")
+    assert (status, json.loads("".join(out))) == (0, {"a": "report"})
+    assert rehearsed[1][1] == Path("/tmp/j.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30), ("90m", 5400), ("2h", 7200), ("7d", 604800), ("1.5 h", 5400), ("999999999d", None)],
+)
+def test_replay_since_so_long_ago(exabgp_bfd, rehearsed, file, text, seconds):
+    before = time.time_ns() // 1000
+    assert exabgp_bfd("replay", "--config", file, "--since", text)[0] == 0
+    after = time.time_ns() // 1000
+    since = rehearsed[0][2]
+    if seconds is None:
+        assert since == 0
+    else:
+        assert before <= since + seconds * 1_000_000 <= after
+
+
+def test_replay_between_two_moments(exabgp_bfd, rehearsed, file):
+    times = ["--since", "2026-11-20T12:00:00Z", "--until", "2026-11-20T13:00:00.5+01:00"]
+    assert exabgp_bfd("replay", "--config", file, *times)[0] == 0
+    assert rehearsed[0][2:] == (int(NOON) * 1_000_000, int(NOON) * 1_000_000 + 500_000)
+
+
+@pytest.mark.parametrize(
+    ("times", "wrong"),
+    [
+        (["--since", "yesterday"], "--since: 'yesterday' is no moment"),
+        (["--until", "2026-11-20T12:00:00"], "--until: '2026-11-20T12:00:00' is no moment"),
+        (["--since", "2w"], "is no moment"),
+        (["--since", "1h", "--until", "2h"], "--since is after --until"),
+    ],
+)
+def test_replay_refuses_a_moment_that_is_none(exabgp_bfd, rehearsed, file, times, wrong):
+    status, out, err = exabgp_bfd("replay", "--config", file, *times)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert wrong in err[0]
+    assert rehearsed == []
+
+
+def test_replay_of_a_bad_file(exabgp_bfd, rehearsed, file):
+    file.write_text(SERVICE.replace("med = 50", "med = -1"))
+    status, _, err = exabgp_bfd("replay", "--config", file)
+    assert (status, len(err)) == (2, 1)
+    assert rehearsed == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.queries import EventFilter, Page, parse
 
 
@@ -13,6 +14,7 @@ def blueprint(backend: Backend) -> Blueprint:
     api = Blueprint("events", __name__)
 
     @api.get("/events")
+    @needs("read")
     def events() -> Response:
         """Events, newest first; limit, device, session, service, event_type, since, until, cursor."""
         chosen = parse(EventFilter)

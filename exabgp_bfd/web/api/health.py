@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify
 
 from exabgp_bfd.web import documents
 from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.problems import Problem
 
 ALIVE_WITHIN = 2.0
@@ -22,11 +23,13 @@ def blueprint(backend: Backend) -> Blueprint:
     api = Blueprint("health", __name__)
 
     @api.get("/health")
+    @needs("none")
     def health() -> Response:
         """How the program is, in numbers; always 200, `status` says ok, starting or degraded."""
         return jsonify(_health(backend))
 
     @api.get("/healthz")
+    @needs("none")
     def healthz() -> Response:
         """200 while the main loop answers, else 503."""
         if not backend.alive(ALIVE_WITHIN):
@@ -36,6 +39,7 @@ def blueprint(backend: Backend) -> Blueprint:
         return jsonify({"status": "ok"})
 
     @api.get("/readyz")
+    @needs("none")
     def readyz() -> Response:
         """200 once every device was asked and the pipe to ExaBGP is open, else 503 with what is missing."""
         missing = backend.ready()
@@ -49,6 +53,7 @@ def blueprint(backend: Backend) -> Blueprint:
         return jsonify({"status": "ready"})
 
     @api.get("/metrics")
+    @needs("none")
     def metrics() -> Response:
         """Metrics in Prometheus' text format."""
         return Response(backend.metrics(), content_type=_METRICS_TYPE)
@@ -64,7 +69,8 @@ def _health(backend: Backend) -> dict[str, Any]:
     started = backend.started()
     counts = documents.counts(snapshot)
     reachable = counts["devices"]["reachable"] == counts["devices"]["total"]
-    well = journal and reachable and not counts["routes"]["refused"]
+    guard = snapshot.guard
+    well = journal and reachable and not (counts["routes"]["refused"] or guard.held or guard.blind)
     return {
         "status": "starting" if missing else "ok" if well else "degraded",
         "version": backend.version,
@@ -73,6 +79,8 @@ def _health(backend: Backend) -> dict[str, Any]:
         "uptime": max(0.0, round((wall - started) / 1e6, 3)),
         **counts,
         "neighbors": dict(snapshot.neighbors),
+        "guard": {"held": list(guard.held), "blind": guard.blind, "clock_doubted": guard.clock_doubted},
+        "windows": list(snapshot.windows),
         "journal": "ok" if journal else "failing",
         "missing": missing,
     }

@@ -7,6 +7,7 @@ import re
 from flask import Blueprint, Response, current_app, jsonify
 
 from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.gate import access_of, needs
 
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 
@@ -16,13 +17,21 @@ def blueprint(backend: Backend) -> Blueprint:
     api = Blueprint("index", __name__)
 
     @api.get("/")
+    @needs("read")
     def index() -> Response:
         """This list."""
         paths = []
-        for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: (rule.rule, rule.endpoint)):
             methods = sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
             text = current_app.view_functions[rule.endpoint].__doc__ or ""
-            paths.append({"path": _VARIABLE.sub(r"{\1}", rule.rule), "methods": methods, "what": text.strip()})
+            paths.append(
+                {
+                    "path": _VARIABLE.sub(r"{\1}", rule.rule),
+                    "methods": methods,
+                    "role": access_of(current_app, rule.endpoint),
+                    "what": text.strip(),
+                }
+            )
         return jsonify({"name": "exabgp-bfd", "version": backend.version, "site": backend.site, "paths": paths})
 
     return api

@@ -1,16 +1,27 @@
-"""`GET /services` and `GET /services/NAME`: what is announced, since when and why."""
+"""`GET /services`, `GET /services/NAME` and `GET /services/NAME/why`: what is announced, since when and why."""
 
 from __future__ import annotations
 
+import logging
+import time
 from http import HTTPStatus
+from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify
 
-from exabgp_bfd.core.model import ServiceView
+from exabgp_bfd.core.model import ServiceView, Snapshot, StoreError
 from exabgp_bfd.web import documents
 from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.problems import Problem
 from exabgp_bfd.web.queries import Page, ServiceFilter, parse
+
+logger = logging.getLogger(__name__)
+
+CHAIN: Final = 20
+"""Events that a chain of causes has at most."""
+CHAINED_WITHIN: Final = 5.0
+"""Seconds for reading them."""
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -18,6 +29,7 @@ def blueprint(backend: Backend) -> Blueprint:
     api = Blueprint("services", __name__)
 
     @api.get("/services")
+    @needs("read")
     def services() -> Response:
         """Services by name: state, since when, why, what is announced, what was confirmed; limit, cursor."""
         chosen = parse(ServiceFilter)
@@ -27,14 +39,63 @@ def blueprint(backend: Backend) -> Blueprint:
         return page.answer("services", lambda view: documents.service(view, calendar))
 
     @api.get("/services/<name>")
+    @needs("read")
     def service(name: str) -> Response:
         """One service."""
-        for view in backend.snapshot().services:
-            if view.service.name == name:
-                return jsonify(documents.service(view, documents.Calendar(*backend.clock())))
-        raise Problem(HTTPStatus.NOT_FOUND, f"there is no service {name[:80]!r}; GET /services lists them")
+        view = find_service(backend.snapshot(), name)
+        return jsonify(documents.service(view, documents.Calendar(*backend.clock())))
+
+    @api.get("/services/<name>/why")
+    @needs("read")
+    def why(name: str) -> Response:
+        """Why a service is, or is not, announced now, and the events that led to it, oldest first."""
+        explanation = backend.explain(name)
+        if explanation is None:
+            raise _unknown(name)
+        chain, incomplete = _chain(backend, explanation.event)
+        return jsonify({**documents.explanation(explanation), "chain": chain, "chain_incomplete": incomplete})
 
     return api
+
+
+def find_service(snapshot: Snapshot, name: str) -> ServiceView:
+    """The service of that name; raises a 404 Problem."""
+    for view in snapshot.services:
+        if view.service.name == name:
+            return view
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, f"there is no service {name[:80]!r}; GET /services lists them")
+
+
+def _chain(backend: Backend, number: int | None) -> tuple[list[dict[str, Any]], str | None]:
+    """An event and what led to it, oldest first, and why that is not all of it (None: it is)."""
+    chain: list[dict[str, Any]] = []
+    deadline = time.monotonic() + CHAINED_WITHIN
+    incomplete = None
+    while number is not None and incomplete is None:
+        if len(chain) >= CHAIN:
+            incomplete = f"only the last {CHAIN} are shown; event {number} came before"
+        elif time.monotonic() > deadline:
+            incomplete = f"the journal is slow; event {number} came before"
+        else:
+            # The explanation needs no journal, so that it is given also where that has trouble.
+            try:
+                event = backend.event(number)
+            except StoreError as error:
+                logger.warning("event %d cannot be read: %s", number, error)
+                incomplete = f"event {number} cannot be read: {error}"
+                continue
+            if event is None:
+                incomplete = f"event {number} is not kept any more, or not yet"
+                continue
+            chain.insert(0, event)
+            cause: int | None = event["cause"]
+            # A cause is older than what it led to; anything else would lead in a circle.
+            number = cause if cause is None or cause < number else None
+    return chain, incomplete
 
 
 def _name(view: ServiceView) -> str:

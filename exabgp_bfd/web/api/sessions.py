@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from exabgp_bfd.core.model import SessionView
 from exabgp_bfd.web import documents
 from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.queries import Page, SessionFilter, parse
 
 
@@ -15,6 +16,7 @@ def blueprint(backend: Backend) -> Blueprint:
     api = Blueprint("sessions", __name__)
 
     @api.get("/sessions")
+    @needs("read")
     def sessions() -> Response:
         """BFD sessions by id: state, since when, diagnostic; device, state, limit, cursor."""
         chosen = parse(SessionFilter)

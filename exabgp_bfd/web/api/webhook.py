@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -10,14 +9,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from exabgp_bfd.core.model import StoreError, Webhook
+from exabgp_bfd.web import bodies
 from exabgp_bfd.web.auth import SIGNATURE_HEADER, SignatureError, verify
 from exabgp_bfd.web.backend import Backend, WebSettings
+from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.problems import STORE_RETRY, Problem, pointed, pointer_token
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,9 @@ _REASON = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _OURS = frozenset(
     {
         *("route_announce", "route_withdraw", "route_confirmed", "route_refused", "snmp_poll", "guard_held"),
-        *("override_set", "override_expired", "device_added", "device_removed", "message_quarantined"),
-        *("started", "stopped", "store_down", "store_up"),
+        *("override_set", "override_expired", "override_cleared", "order_refused", "guard_released"),
+        *("window_opened", "window_closed", "session_forgotten", "device_added", "device_removed"),
+        *("started", "stopped", "reloaded", "store_down", "store_up", "message_quarantined"),
     }
 )
 """Event types that only we write. A webhook may send `bfd_failure` and the like: an event's source tells them apart."""
@@ -57,6 +59,7 @@ def blueprint(backend: Backend, settings: WebSettings) -> Blueprint:
     waiting = threading.BoundedSemaphore(max(1, settings.threads // 2))
 
     @api.post("/webhook/failure")
+    @needs("hmac")
     def failure() -> tuple[Response, int]:
         """A report about a device, signed in X-Hub-Signature-256; 202 once it is on disk."""
         with _counted(backend.count_webhook):
@@ -108,12 +111,12 @@ def _received(backend: Backend, settings: WebSettings) -> _Report:
     except SignatureError as error:
         logger.info("webhook from %s refused: %s", request.remote_addr, error)
         raise Problem(HTTPStatus.UNAUTHORIZED, str(error)) from error
-    report = _shaped(_decoded(body))
+    report = _shaped(bodies.decoded(body, "{device, reason, evidence}"))
     faults = [*_faults_of_reason(report.reason)]
     if report.device not in backend.devices():
         faults.append(pointed("/device", f"there is no device {report.device[:80]!r}"))
     if faults:
-        _invalid(faults)
+        bodies.refuse(faults)
     return report
 
 
@@ -139,63 +142,11 @@ def _unavailable(detail: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=STORE_RETRY)
 
 
-def _decoded(body: bytes) -> dict[str, Any]:
-    """The JSON object in the body; raises a 400 Problem where there is no JSON, a 422 where it is no object."""
-    try:
-        # Decoded here: json.loads would also guess at UTF-16 and UTF-32 (RFC 8259 section 8.1 wants UTF-8).
-        value = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply") from error
-    except ValueError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {_short(error)}") from error
-    if not isinstance(value, dict):
-        raise Problem(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the body is no JSON object; send {device, reason, evidence}",
-            errors=[pointed("", "must be an object")],
-        )
-    return value
-
-
-def _short(error: ValueError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not UTF-8"
-    return str(error)[:200]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):  # one of the two would be lost unseen
-        raise ValueError("an object has a key twice")
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _shaped(value: dict[str, Any]) -> _Report:
     faults = list(_unstorable(value, "", 0))
     if faults:
-        _invalid(faults)
-    try:
-        return _Report.model_validate(value)
-    except ValidationError as error:
-        _invalid([_explained(fault) for fault in error.errors(include_url=False, include_input=False)])
-
-
-def _explained(fault: Any) -> dict[str, str]:  # noqa: ANN401 - pydantic's own mapping
-    key = str(fault["loc"][0])
-    pointer = "/" + pointer_token(key[:80])
-    if fault["type"] == "missing":
-        return pointed(pointer, "is missing")
-    if fault["type"] == "extra_forbidden":
-        return pointed(pointer, "there is no such key; what else is known belongs into evidence")
-    if fault["type"] == "dict_type":
-        return pointed(pointer, "must be an object")
-    if fault["type"] == "string_type":
-        return pointed(pointer, "must be a string")
-    return pointed(pointer, fault["msg"])
+        bodies.refuse(faults)
+    return bodies.shaped(_Report, value, "what else is known belongs into evidence")
 
 
 def _faults_of_reason(reason: str) -> Iterator[dict[str, str]]:
@@ -235,11 +186,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _invalid(faults: list[dict[str, str]]) -> NoReturn:
-    raise Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "the report is not valid: " + "; ".join(f"{fault['pointer']} {fault['detail']}" for fault in faults[:5]),
-        errors=faults[:50],
-    )

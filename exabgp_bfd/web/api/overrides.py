@@ -1,0 +1,66 @@
+"""`PUT` and `DELETE /services/NAME/override`: an operator's word on a service, which beats its health."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, jsonify
+
+from exabgp_bfd.core.model import Clear, Order, Override
+from exabgp_bfd.web import bodies, documents, orders
+from exabgp_bfd.web.api.services import find_service
+from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.gate import actor, needs
+from exabgp_bfd.web.problems import Problem
+from exabgp_bfd.web.queries import ReasonFilter, parse
+
+
+def blueprint(backend: Backend) -> Blueprint:
+    """The overrides' endpoints."""
+    api = Blueprint("overrides", __name__)
+
+    @api.put("/services/<name>/override")
+    @needs("operate")
+    def override(name: str) -> Response:
+        """Overrides a service's health: {action: announce|withdraw|drain|freeze, reason, ttl or expires}."""
+        body = bodies.read(bodies.Overriding)
+        find_service(backend.snapshot(), name)
+        _, now = backend.clock()
+        what = Override(name, body.action, actor(), body.reason, since=now / 1e6, expires=body.end(now))
+        event = orders.post(backend, Order(what))
+        return jsonify({"event": event, "override": documents.override(what), "service": _service(backend, name)})
+
+    @api.delete("/services/<name>/override")
+    @needs("operate")
+    def clear(name: str) -> Response:
+        """Takes a service's override back; reason, in the query or the body."""
+        reason = reason_of_clearing()
+        if find_service(backend.snapshot(), name).override is None:
+            raise Problem(HTTPStatus.NOT_FOUND, f"the service {name} has no override that could be taken back")
+        event = orders.post(backend, Clear(name, actor(), reason))
+        return jsonify({"event": event, "override": None, "service": _service(backend, name)})
+
+    return api
+
+
+def reason_of_clearing() -> str:
+    """Why something is taken back, from the query or the body; empty where nobody says."""
+    asked = parse(ReasonFilter).reason
+    told = bodies.read(bodies.Clearing, optional=True).reason
+    if asked is not None and told is not None:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "the reason stands in the query and in the body; give it once",
+            errors=[{"parameter": "reason", "detail": "stands in the body too"}],
+        )
+    return asked or told or ""
+
+
+def _service(backend: Backend, name: str) -> dict[str, Any] | None:
+    """The service as it is now, None where it is not to be had (any more)."""
+    snapshot = orders.seen(backend)
+    if snapshot is None:
+        return None
+    calendar = documents.Calendar(*backend.clock())
+    return next((documents.service(view, calendar) for view in snapshot.services if view.service.name == name), None)
