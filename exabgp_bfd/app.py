@@ -18,8 +18,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,21 +30,30 @@ from exabgp_bfd.core.model import (
     Announce,
     Answer,
     BfdError,
+    Clear,
+    Clock,
     ConfigError,
+    Disabled,
     Event,
-    EventQuery,
+    Explanation,
     Input,
     Look,
     Note,
+    Order,
     Outcome,
+    Pace,
     Poll,
+    Preview,
     Record,
+    Reload,
     Remember,
+    RememberOrder,
     Restored,
     Secret,
     Silence,
     Snapshot,
     SpeakerError,
+    Stall,
     Start,
     Stop,
     StoreError,
@@ -52,14 +61,17 @@ from exabgp_bfd.core.model import (
     Webhook,
     Withdraw,
 )
+from exabgp_bfd.desk import WebDesk
+from exabgp_bfd.host import HostWatch
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
+from exabgp_bfd.outline import service_lines, window_line
 from exabgp_bfd.sources.snmp.client import Target, connect
 from exabgp_bfd.sources.snmp.poller import Poller
-from exabgp_bfd.speaker import dialect
 from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, take_over_stdio
+from exabgp_bfd.storage.inputs import InputLog
 from exabgp_bfd.storage.journal import Journal
 from exabgp_bfd.storage.reader import Reader
-from exabgp_bfd.web.auth import SIGNATURE_HEADER, sign
+from exabgp_bfd.web.auth import SIGNATURE_HEADER, Key, new_key, sign
 
 if TYPE_CHECKING:
     from exabgp_bfd.web.server import WebServer
@@ -71,6 +83,8 @@ RETRY_SECONDS = 2.0
 HOUSEKEEPING_SECONDS = 1.0
 SETTLED_TURNS = 3
 """After how many turns of housekeeping we count as built."""
+FLUSH_TURNS = 30
+"""How many turns of housekeeping polls that said nothing new may wait before the input log hands them over."""
 SNAPSHOT_SECONDS = 0.05
 """How old a snapshot may be that is given to the web, so that hammering it costs the loop next to nothing."""
 SWITCH_SECONDS = 0.0005
@@ -80,11 +94,25 @@ STOP_SECONDS = 0.6
 JOURNAL_STOP_SECONDS = 0.8
 """How long it then waits for the journal; ExaBGP kills us 2 s after its SIGTERM."""
 
+RESTART_SECONDS = 0.3
+"""How long the web lives on after a reload that changes it."""
+_OF_THE_WEB = ("api", "api_keys", "webhook")
+
 _QUIET = frozenset({"snmp_poll", "route_confirmed"})
-_ALARMS = frozenset({"bfd_failure", "route_refused", "store_down", "guard_held", "message_quarantined"})
+_ALARMS = frozenset(
+    {
+        *("bfd_failure", "bfd_damped", "device_unreachable", "route_refused", "store_down", "guard_held"),
+        *("message_quarantined", "order_refused", "reload_refused"),
+    }
+)
 _PARENT = "exabgp"
+_WORLD = Poll | Silence | Tick | Webhook | Stall | Clock | Disabled | Order | Clear | Reload
+"""What may change what is announced."""
 
 T = TypeVar("T")
+
+Load = Callable[[Path | None], Settings]
+"""Reads the settings, from another file than usual where one is given; raises ConfigError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +122,16 @@ class _Parts:
     settings: Settings
     poller: Poller
     journal: Journal
+    restored: Restored
     engine: Engine
+    made: float
+    """When the engine was made, by the monotonic clock: `restored.wall` is what the wall clock read."""
 
 
 class App:
     """The API process. All but the threads of stdin, journal, log and web happens on its loop."""
 
-    def __init__(self, load: Callable[[], Settings], stdin: int, stdout: int, *, patient: bool) -> None:
+    def __init__(self, load: Load, stdin: int, stdout: int, *, patient: bool) -> None:
         """`patient` waits for the remedy of a bad start: under ExaBGP each exit brings its respawn limit closer."""
         self._load = load
         self._patient = patient
@@ -120,6 +151,12 @@ class App:
         self._quarantined = 0
         self._store_was_healthy = True
         self._snapshot: Snapshot | None = None
+        self._inputs: InputLog | None = None
+        self._watch = HostWatch(self.handle)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._errands: set[asyncio.Task[None]] = set()
+        self._retargeting = asyncio.Lock()
+        self._ephemeral: Key | None = None
         self.pipe = Pipe(
             stdin,
             stdout,
@@ -180,7 +217,7 @@ class App:
 
     def _prepare(self) -> _Parts:
         """One attempt, from reading the settings on, for any of them may be the remedy; what failed leaves no trace."""
-        settings = self._load()
+        settings = self._load(None)
         self._open_log(settings.log)
         poller = Poller([_target(device) for device in settings.targets], self._from_device)
         journal = Journal(
@@ -189,10 +226,15 @@ class App:
             keep_events=settings.storage.keep_events,
             keep_messages=settings.storage.keep_messages,
             max_events=settings.storage.max_events,
+            keep_inputs=settings.storage.keep_inputs,
         )
         try:
             restored = _with_exabgp(journal.open(), journal, settings.speaker.adopt_within)
-            return _Parts(settings, poller, journal, Engine(settings.plan, restored, time.monotonic()))
+            present = self._watch.present(_disable_files(settings))
+            disabled = tuple(service for service, there in present.items() if there)
+            now = _monotonic()
+            restored = replace(restored, wall=time.time(), disabled=disabled)
+            return _Parts(settings, poller, journal, restored, Engine(settings.plan, restored, now), now)
         except Exception:
             journal.stop(0.0)
             raise
@@ -209,30 +251,62 @@ class App:
 
     async def _live(self, parts: _Parts) -> None:
         settings, journal = parts.settings, parts.journal
-        self._settings = settings
+        self.settings = settings
         self._journal = journal
         self._started = time.time_ns() // 1000
         self.pipe.ack_timeout = settings.speaker.ack_timeout
         journal.start()
         self._engine = parts.engine
         self._poller = parts.poller
+        self._inputs = InputLog(journal)
         self._metrics = Metrics(__version__, self.snapshot, _clock, self._tallies(journal))
-        description = describe(settings)
-        self.handle(Start(_introduction(settings, description)))
-        polling = asyncio.create_task(parts.poller.run(), name="poller")
-        web = asyncio.create_task(self._serve(settings), name="web")
-        keeping = asyncio.create_task(self._keep_house(), name="housekeeping")
-        for task in (polling, web, keeping):
-            task.add_done_callback(self._task_ended)
+        self._ephemeral = _ephemeral_key(settings)
+        self._set_watch(settings)
+        self._watch.seen(dict.fromkeys(parts.restored.disabled, True))
+        self._begin(parts, Start(_introduction(settings, describe(settings))))
+        self._watch.start(self.loop, parts.restored.wall, parts.made)
+        self._spawn("poller", parts.poller.run())
+        self._spawn("web", self._serve(settings))
+        self._spawn("housekeeping", self._keep_house())
+        self._spawn("disable files", self._watch.watch_files())
         await self._stopping.wait()
-        await self._stop(settings, journal, (polling, web, keeping))
+        await self._stop(journal)
 
-    async def _stop(self, settings: Settings, journal: Journal, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    def _begin(self, parts: _Parts, start: Start) -> None:
+        """The first input, which tells the input log what the engine was made from."""
+        now, wall = _monotonic(), time.time_ns() // 1000
+        if self._inputs is not None:
+            self._inputs.began(start, parts.restored, parts.made, round(parts.restored.wall * 1e6))
+        self._move(start, now, wall)
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks[name] = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._task_ended)
+
+    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._errand_ended)
+
+    def _errand_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("a reload ended by a fault", exc_info=task.exception())
+
+    def _set_watch(self, settings: Settings) -> None:
+        patience = min((device.stale_after for device in settings.plan.devices), default=10.0)
+        self._watch.set_rules(patience, _disable_files(settings))
+
+    async def _stop(self, journal: Journal) -> None:
         """The last word to ExaBGP, then sources, web and journal: at once, for ExaBGP gives us two seconds for all."""
-        withdraw = self._stopped_by_operator and settings.speaker.on_exit == "withdraw"
+        withdraw = self._stopped_by_operator and self.settings.speaker.on_exit == "withdraw"
         self.handle(Stop(self._stop_reason, withdraw=withdraw))
         # Nothing that is learned from here on may announce again what was just withdrawn.
         self._said_last_word = True
+        self._watch.stop()
+        if self._inputs is not None:
+            self._inputs.flush()
+        tasks = [*self._tasks.values(), *self._errands]
         for task in tasks:
             task.cancel()
         ended = asyncio.gather(*tasks, return_exceptions=True)
@@ -264,7 +338,9 @@ class App:
         self._end(signal.Signals(number).name)
 
     def _hung_up(self) -> None:
-        logger.warning("SIGHUP: this version cannot reload its settings; nothing changes until it is restarted")
+        if self._engine is None:
+            return  # a start that waits reads its settings again by itself
+        self._errand(self._reload_on_signal())
 
     def _end(self, reason: str) -> None:
         if not self._stopping.is_set():
@@ -279,7 +355,7 @@ class App:
 
     def _poll_everything(self) -> None:
         if self._poller is not None:
-            for device in self._settings.targets:
+            for device in self.settings.targets:
                 self._poller.look(device.name, None)
 
     # --- inputs and effects -------------------------------------------------------------------------------------
@@ -288,13 +364,21 @@ class App:
         """Moves one input through the engine, on the loop's thread; the id of the first event it led to, if any."""
         if self._engine is None or self._journal is None:
             return None
-        if self._said_last_word and isinstance(event, Poll | Silence | Tick | Webhook):
+        if self._said_last_word and isinstance(event, _WORLD):
             return None
-        arrived = time.monotonic()
-        effects = self._engine.handle(event, arrived)
+        now, wall = _monotonic(), time.time_ns() // 1000
+        stall = self._watch.overslept(now)
+        if stall is not None and not isinstance(event, Stall):
+            self._move(stall, now, wall)
+        return self._move(event, now, wall)
+
+    def _move(self, event: Input, now: float, wall: int) -> int | None:
+        if self._engine is None or self._journal is None:
+            return None
+        effects = self._engine.handle(event, now)
         written: list[Withdraw | Announce] = []
-        kept: list[Event | Remember] = []
-        said = arrived
+        kept: list[Event | Remember | RememberOrder] = []
+        said = now
         for effect in effects:
             match effect:
                 case Withdraw() | Announce():
@@ -304,15 +388,20 @@ class App:
                 case Look():
                     if self._poller is not None:
                         self._poller.look(effect.device, effect.session)
+                case Pace():
+                    if self._poller is not None:
+                        self._poller.pace(effect.device, effect.quick)
                 case Record():
                     kept.append(effect.event)
-                case Remember():
+                case Remember() | RememberOrder():
                     kept.append(effect)
         if kept:
             # One transaction: a decision and what is remembered of it are both on disk, or neither.
-            self._journal.together(kept, time.time_ns() // 1000)
+            self._journal.together(kept, wall)
         events = [each for each in kept if isinstance(each, Event)]
-        self._tell(event, written, events, said - arrived)
+        self._tell(event, written, events, said - now)
+        if self._inputs is not None and not isinstance(event, Start):
+            self._inputs.note(event, now, wall)
         first = events[0].id if events else None
         self._arm()
         return first
@@ -323,7 +412,7 @@ class App:
         except SpeakerError as error:
             # Not taken, and not forgotten: the engine says it again.
             self.loop.call_soon(self.handle, Answer(command.command, Outcome.ERROR, str(error)))
-            logger.error("%s of %s not written: %s", type(command).__name__, command.route.prefix, error)
+            logger.error("%s of %s not written: %s", type(command).__name__, command.route.key, error)
 
     def _tell(
         self, event: Input, written: Sequence[Withdraw | Announce], events: Sequence[Event], seconds: float
@@ -379,6 +468,8 @@ class App:
                 self._metrics.observe_loop_lag(max(0.0, time.monotonic() - due))
             self._report_quarantine()
             self._report_store()
+            if self._inputs is not None and turns % FLUSH_TURNS == 0:
+                self._inputs.flush()
 
     def _report_quarantine(self) -> None:
         count = self._quarantine_total()
@@ -398,7 +489,7 @@ class App:
             return
         self._store_was_healthy = journal.healthy
         if journal.healthy:
-            self.handle(Note("store_up", {"store": "journal", "path": str(self._settings.storage.path)}))
+            self.handle(Note("store_up", {"store": "journal", "path": str(self.settings.storage.path)}))
         else:
             counters = journal.counters()
             details = {"store": "journal", "error": counters.last_error, "queued": counters.queued_events}
@@ -456,8 +547,10 @@ class App:
             settings.api.port,
             webhook_secrets=settings.webhook.secrets,
             webhook_effect=settings.webhook.effect,
+            keys=tuple(Key(key.name, key.role, key.sha256) for key in settings.api_keys),
+            ephemeral=self._ephemeral if not settings.api_keys else None,
         )
-        server = WebServer(create_app(WebDesk(self, settings, reader), web), web)
+        server = WebServer(create_app(WebDesk(self, reader), web), web)
         server.start()
         return server
 
@@ -515,9 +608,13 @@ class App:
 
     def accept(self, webhook: Webhook, timeout: float) -> int:
         """Hands a webhook to the engine and waits until it is on disk; its event's id. Not on the loop's thread."""
+        return self._on_disk(lambda: self.handle(webhook), timeout)
+
+    def _on_disk(self, what: Callable[[], int | None], timeout: float) -> int:
+        """Does something on the loop, and waits until the event it led to is on disk; the event's id."""
         deadline = time.monotonic() + timeout
         journal = self._journal
-        number = self.call(lambda: self.handle(webhook), timeout)
+        number = self.call(what, timeout)
         if journal is None or number is None:
             raise StoreError("we are starting or stopping")
         try:
@@ -526,55 +623,95 @@ class App:
             raise TimeoutError("the journal did not take it in time") from None
         return number
 
+    def order(self, what: Order | Clear, timeout: float) -> int:
+        """Hands an operator's word to the engine; its event's id, on disk. Raises ConfigError. Not on the loop."""
+
+        def act() -> int | None:
+            objection = self._engine.objection(what) if self._engine is not None else None
+            if objection is not None:
+                raise objection
+            return self.handle(what)
+
+        return self._on_disk(act, timeout)
+
+    def explain(self, service: str) -> Explanation | None:
+        """Why a service is, or is not, announced. Any thread but the loop's."""
+
+        def act() -> Explanation | None:
+            return self._engine.explain(service, _monotonic()) if self._engine is not None else None
+
+        return self.call(act, 2.0)
+
+    # --- another configuration ----------------------------------------------------------------------------------
+
+    def preview(self, file: Path | None, timeout: float) -> tuple[Path | None, Preview]:
+        """What a file would change, and which was read. Raises ConfigError. Any thread but the loop's."""
+        settings = self._load_checked(file)
+
+        def act() -> Preview:
+            if self._engine is None:
+                raise TimeoutError("not started yet")
+            return self._engine.preview(settings.plan, _monotonic())
+
+        return settings.file, self.call(act, timeout)
+
+    def reload(self, actor: str | None, timeout: float) -> int:
+        """Reads our own file again, from when on it holds; the event's id. Raises ConfigError. Not on the loop."""
+        settings = self._load_checked(None)
+        return self._on_disk(lambda: self._take_settings(settings, actor), timeout)
+
+    async def _reload_on_signal(self) -> None:
+        try:
+            settings = await asyncio.to_thread(self._load_checked, None)
+        except BfdError as error:
+            errors = [str(each) for each in getattr(error, "errors", (error,))]
+            logger.error("SIGHUP: the configuration is refused, and nothing changes: %s", "; ".join(errors))
+            self.handle(Note("reload_refused", {"errors": errors}))
+        else:
+            self._take_settings(settings, None)
+
+    def _load_checked(self, file: Path | None) -> Settings:
+        """The settings of a file that could hold from now on; raises ConfigError."""
+        settings = self._load(file)
+        for device in settings.targets:
+            connect(_target(device))
+        for service in settings.plan.services:
+            for _ in service_lines(service):
+                """Each command it could ever lead to is one that may be sent, or this raises."""
+        return settings
+
+    def _take_settings(self, settings: Settings, actor: str | None) -> int | None:
+        """Lets settings hold, all of them at once but for what only a start can change."""
+        before, self.settings = self.settings, settings
+        details = {
+            "file": str(settings.file) if settings.file is not None else None,
+            "needs_restart": [name for name in ("site", "storage") if getattr(settings, name) != getattr(before, name)],
+        }
+        self._set_watch(settings)
+        number = self.handle(Reload(settings.plan, actor, details))
+        self.pipe.ack_timeout = settings.speaker.ack_timeout
+        self._open_log(settings.log)
+        self._errand(self._retarget(settings))
+        if [getattr(settings, name) for name in _OF_THE_WEB] != [getattr(before, name) for name in _OF_THE_WEB]:
+            self._errand(self._serve_anew())
+        return number
+
+    async def _retarget(self, settings: Settings) -> None:
+        async with self._retargeting:
+            if self._poller is not None:
+                await self._poller.set_targets([_target(device) for device in settings.targets])
+
+    async def _serve_anew(self) -> None:
+        await asyncio.sleep(RESTART_SECONDS)  # who asked for the reload gets the answer first
+        self._ephemeral = self._ephemeral or _ephemeral_key(self.settings)
+        web = self._tasks["web"]
+        web.cancel()
+        await asyncio.wait([web])
+        self._spawn("web", self._serve(self.settings))
+
     def journal_healthy(self) -> bool:
         """Whether the journal takes records. Any thread."""
         return self._journal is not None and self._journal.healthy
-
-
-class WebDesk:
-    """What the web room may ask of us; every method may be called on any thread and is bounded in time."""
-
-    version = __version__
-
-    def __init__(self, app: App, settings: Settings, reader: Reader) -> None:
-        self._app = app
-        self._reader = reader
-        self._devices = frozenset(device.name for device in settings.targets)
-        self.site = settings.site
-        self.snapshot = app.snapshot
-        self.started = app.started
-        self.metrics = app.render_metrics
-        self.webhook = app.accept
-        self.count_webhook = app.count_webhook
-        self.journal_healthy = app.journal_healthy
-        self.clock = _clock
-
-    def ready(self) -> list[str]:
-        """What is still missing, a sentence each."""
-        missing = [
-            f"device {device.name} was not asked yet"
-            for device in self._app.snapshot().devices
-            if device.reachable is None
-        ]
-        if not self._app.pipe.open:
-            missing.append("ExaBGP's pipe is closed")
-        return missing + [f"{part} ended by a fault: see the log, and restart" for part in self._app.faults]
-
-    def alive(self, timeout: float) -> bool:
-        """Whether every part of ours lives, and the main loop answers within `timeout` seconds."""
-        try:
-            self._app.call(lambda: None, timeout)
-        except TimeoutError:
-            return False
-        return not self._app.faults
-
-    def events(self, query: EventQuery) -> list[dict[str, Any]]:
-        """Event documents, newest first."""
-        return [stored.document() for stored in self._reader.events(query)]
-
-    def devices(self) -> frozenset[str]:
-        """The devices there are."""
-        return self._devices
 
 
 def under_exabgp() -> bool:
@@ -582,7 +719,7 @@ def under_exabgp() -> bool:
     return driven_by_pipes()
 
 
-def run_process(load: Callable[[], Settings]) -> int:
+def run_process(load: Load) -> int:
     """The API process from start to end; the exit status. Raises BfdError for a bad start at a terminal."""
     # ExaBGP leaves us umask 0137, under which a directory we make cannot be entered, not even by us.
     os.umask(0o027)
@@ -601,7 +738,7 @@ def run_process(load: Callable[[], Settings]) -> int:
 def hold() -> int:
     """Stays, reading and doing nothing, until ExaBGP ends or restarts us; the exit status."""
 
-    def never() -> Settings:
+    def never(_: Path | None) -> Settings:
         raise ConfigError("", "the command line of `run` is wrong; correct it in ExaBGP's configuration and reload")
 
     return run_process(never)
@@ -613,24 +750,49 @@ def plan_lines(settings: Settings) -> Iterator[str]:
     for device in settings.targets:
         connect(_target(device))  # as `run` will: an engine that is not installed here is a ConfigError
         yield f"device {device.name}: {device.host} port {device.port}, every {device.interval:g} s, {device.profile}"
+    for window in settings.plan.windows:
+        yield window_line(window)
+    if settings.plan.guard.max_withdrawn is not None or settings.plan.guard.max_share is not None:
+        guard = settings.plan.guard
+        limit = guard.max_withdrawn if guard.max_withdrawn is not None else f"{guard.max_share:.0%} of the"
+        yield f"guard: at most {limit} services are withdrawn for their health within {guard.within:g} s"
     for service in settings.plan.services:
-        followed = ", ".join(str(selector) for selector in service.selectors)
-        yield (
-            f"service {service.name}: {service.require} of [{followed}] up; down after {service.fall} bad"
-            f"{' and a confirming look' if service.confirm else ''}, up after {service.rise} good and"
-            f" {service.hold_up:g} s; admin_down={service.on_admin_down} missing={service.on_missing}"
-            f" unknown={service.on_unknown}"
-        )
-        for route in service.routes:
-            if route.next_hop == "self" and route.prefix.version == 6:
-                yield "  note: over an IPv4 BGP session ExaBGP refuses `next-hop self` for IPv6; give an address"
-            yield f"  announce: {dialect.line(Announce(0, service.name, route)).decode().rstrip()}"
-            yield f"  withdraw: {dialect.line(Withdraw(0, service.name, route)).decode().rstrip()}"
+        yield from service_lines(service)
 
 
 def signature_header(secret: Secret, body: bytes) -> str:
     """The header that signs a webhook's body."""
     return f"{SIGNATURE_HEADER}: {sign(secret, body)}"
+
+
+def _monotonic() -> float:
+    """The engine's time, to the microsecond, as the input log keeps it."""
+    return round(time.monotonic(), 6)
+
+
+def _disable_files(settings: Settings) -> dict[str, str]:
+    files = {service.name: service.disable_file for service in settings.plan.services}
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def _ephemeral_key(settings: Settings) -> Key | None:
+    """The admin key of this run, written beside the journal for those who may read it; None where keys are given."""
+    if settings.api is None or settings.api_keys:
+        return None
+    text, key = new_key()
+    file = settings.storage.path.with_name("admin.key")
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()
+        # Made anew and never followed: it must not be readable for a moment, nor land where a link leads.
+        number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(number, "w") as stream:
+            stream.write(f"{text}\n")
+    except OSError as error:
+        logger.error("the admin key cannot be written to %s (%s): nothing can be changed over HTTP", file, error)
+        return None
+    logger.info("the admin key of this run is in %s", file)
+    return key
 
 
 def _clock() -> tuple[float, int]:
@@ -664,6 +826,7 @@ def _target(device: DeviceSettings) -> Target:
         oid=device.oid,
         values=device.values,
         interval=device.interval,
+        fast_interval=device.fast_interval,
     )
 
 
@@ -716,7 +879,7 @@ def _with_exabgp(restored: Restored, journal: Journal, adopt_within: float) -> R
     journal.put_meta(_PARENT, parent)
     kept = before == parent
     age = time.time() - int(alive) / 1e6 if alive is not None else float("inf")
-    return Restored(restored.last_event, restored.believed, rib_kept=kept, expired=not kept and age > adopt_within)
+    return replace(restored, rib_kept=kept, expired=not kept and age > adopt_within)
 
 
 def _parent() -> str:

@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from exabgp_bfd.core.model import DeviceView, Outcome, ServiceView, SessionView, Snapshot, State
+from exabgp_bfd.core.model import DeviceView, GuardView, Outcome, ServiceView, SessionView, Snapshot, State
 
 _PREFIX = "exabgp_bfd"
 
+_ORDERS = frozenset({"override", "disable_file", "window"})
 _REACTION_BUCKETS = (50e-6, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds; the bars of DESIGN section 7 (0.3 ms, 2 ms, 20 ms) are edges, so that a query can count against them."""
 
@@ -141,6 +142,7 @@ class _SnapshotCollector(Collector):
         yield from _session_families(snapshot.sessions)
         yield from _device_families(snapshot.devices, self._clock())
         yield from _service_families(snapshot.services)
+        yield from _guard_families(snapshot.guard)
 
 
 def _session_families(sessions: tuple[SessionView, ...]) -> Iterator[Metric]:
@@ -190,21 +192,39 @@ def _service_families(services: tuple[ServiceView, ...]) -> Iterator[Metric]:
         "1 while ExaBGP refuses the last command for a prefix.",
         labels=["service", "prefix"],
     )
+    ordered = GaugeMetricFamily(
+        f"{_PREFIX}_service_ordered",
+        "1 while an override, a disable file or a window decides about a service, and not its health.",
+        labels=["service"],
+    )
     for view in services:
         name = view.service.name
+        ordered.add_metric([name], 1.0 if view.layer in _ORDERS else 0.0)
         service_announced.add_metric([name], 1.0 if view.announced else 0.0)
         # The same prefix may be written twice (another next hop, other neighbours): one series, 1 if any is announced.
         prefixes: dict[str, bool] = {}
         for route in view.routes:
-            prefix = str(route.route.prefix)
+            prefix = route.route.key
             prefixes[prefix] = prefixes.get(prefix, False) or route.announced
         for prefix, announced in prefixes.items():
             route_announced.add_metric([name, prefix], 1.0 if announced else 0.0)
-            rejected = any(route.accepted is False for route in view.routes if str(route.route.prefix) == prefix)
+            rejected = any(route.accepted is False for route in view.routes if route.route.key == prefix)
             refused.add_metric([name, prefix], 1.0 if rejected else 0.0)
     yield service_announced
+    yield ordered
     yield route_announced
     yield refused
+
+
+def _guard_families(guard: GuardView) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_guard_held_services",
+        "Services that the guard's limit keeps announced, though their sessions are down.",
+        value=len(guard.held),
+    )
+    yield GaugeMetricFamily(
+        f"{_PREFIX}_guard_blind", "1 while every device is silent at once.", value=1.0 if guard.blind else 0.0
+    )
 
 
 class _TallyCollector(Collector):

@@ -102,6 +102,9 @@ class Engine:
         for override in restored.overrides:
             if (service := self._inventory.services.get(override.service)) is not None:
                 service.override = override
+        for name in restored.disabled:
+            if (service := self._inventory.services.get(name)) is not None:
+                service.disabled = service.spec.disable_file is not None
         self._settle_in(now)
 
     def _settle_in(self, now: float) -> None:
@@ -198,13 +201,20 @@ class Engine:
     def _start(self, start: Start, now: float) -> None:
         restored, self._restored = self._restored, Restored()
         started = self._outbox.event("started", source=Source.SELF, details=start.details)
+        # First what is ordered, for it decides whether what was announced may be said again.
+        for override in restored.overrides:
+            if override.service not in self._inventory.services:
+                self._forget_override(override, started, "its service is no longer configured")
+        for service in self._inventory.services.values():
+            if service.ordered() is not None:
+                self._sync(service, now)
+                self._forced[service.spec.name] = (service, started)
+        self._review(now, started)
         for held in restored.believed:
             self._take_up(held, restored, started, now)
-        for service in self._inventory.services.values():
-            if not restored.rib_kept:
+        if not restored.rib_kept:
+            for service in self._inventory.services.values():
                 self._say_first(service, started, now)
-        self._restore_orders(restored, started, now)
-        self._review(now, started)
 
     def _take_up(self, held: Believed, restored: Restored, started: int, now: float) -> None:
         """What a predecessor of ours said once: it holds, or is taken back, or no longer counts."""
@@ -226,8 +236,11 @@ class Engine:
 
     def _say_first(self, service: ServiceTrack, started: int, now: float) -> None:
         """ExaBGP started anew, and has nothing but what its own configuration says."""
+        order = service.ordered()
         for route in service.routes:
-            if route.said is not None:
+            if order is not None and order.action is not Action.FREEZE:
+                route.verified = False  # the order is carried out in this breath, whatever is believed
+            elif route.said is not None:
                 rule = "announced when we stopped, and ExaBGP started anew since"
                 self._routes.announce(service, route, self._as_before(service, route), started, now, rule)
             elif isinstance(route.spec, Watchdog):
@@ -251,15 +264,6 @@ class Engine:
         route = RouteTrack(held.route, said=held.route, event=held.event, gone=True)
         service = ServiceTrack(Service(held.service, (held.route,), ()), [route], gone=True)
         self._routes.withdraw(service, route, started, now, "its prefix is no longer configured")
-
-    def _restore_orders(self, restored: Restored, started: int, now: float) -> None:
-        for override in restored.overrides:
-            if override.service not in self._inventory.services:
-                self._forget_override(override, started, "its service is no longer configured")
-        for service in self._inventory.services.values():
-            if service.override is not None:
-                self._sync(service, now)
-                self._forced[service.spec.name] = (service, started)
 
     def _stop(self, stop: Stop, now: float) -> None:
         details = {"reason": stop.reason, "withdraw": stop.withdraw}

@@ -666,6 +666,8 @@ class Restored:
     """What the wall clock reads at the start, in seconds since the epoch."""
     overrides: tuple[Override, ...] = ()
     lift: Lift | None = None
+    disabled: tuple[str, ...] = ()
+    """The services whose `disable_file` is there."""
 
 
 # --- views: what others may read, immutable and shared by reference ---------------------------------------------

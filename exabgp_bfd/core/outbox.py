@@ -25,7 +25,7 @@ class Outbox:
     def __init__(self, last_event: int) -> None:
         self._last_event = last_event
         self._withdraws: list[Effect] = []
-        self._announces: list[Effect] = []
+        self._announces: list[Announce] = []
         self._looks: dict[tuple[str, str | None], Look] = {}
         self._paces: dict[str, Pace] = {}
         self._kept: list[Effect] = []
@@ -47,8 +47,13 @@ class Outbox:
         return effects
 
     def command(self, command: Withdraw | Announce) -> None:
-        """Something for ExaBGP."""
-        (self._withdraws if isinstance(command, Withdraw) else self._announces).append(command)
+        """Something for ExaBGP; withdraws leave first, so that one which follows an announce takes it out."""
+        if isinstance(command, Announce):
+            self._announces.append(command)
+            return
+        self._withdraws.append(command)
+        if self._announces:
+            self._announces = [each for each in self._announces if each.route.key != command.route.key]
 
     def look(self, device: str, session: str | None, cause: int | None) -> None:
         """Asks for a look, once for each session or device."""

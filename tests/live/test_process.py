@@ -286,7 +286,7 @@ def test_under_exabgp_one_line_says_how_much_is_wrong(launch):
 def test_under_exabgp_even_a_fault_of_ours_is_waited_out(tmp_path, router):
     attempts: list[int] = []
 
-    def load() -> config.Settings:
+    def load(_: Path | None = None) -> config.Settings:
         attempts.append(1)
         if len(attempts) == 1:
             raise RuntimeError("what nobody thought of")

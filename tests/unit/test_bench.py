@@ -62,3 +62,12 @@ def test_an_unknown_measure_is_refused_with_the_names_of_those_there_are():
     done = bench("speed")
     assert done.returncode == 2
     assert "no measure speed; there are reaction" in done.stderr
+
+
+def test_deciding_gives_its_figures_beside_a_rescan(tmp_path):
+    file = tmp_path / "figures.json"
+    done = bench("deciding", "--decided-sessions", "50", "--samples", "20", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    situations = json.loads(file.read_text())["measures"]["deciding"]["situations"]
+    assert {"nothing new", "down, withdrawn", "up, announced", "plain rescan"} <= set(situations)
+    assert all(figures["p50_us"] > 0 for figures in situations.values())

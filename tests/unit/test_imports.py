@@ -25,6 +25,8 @@ TELLS_THE_TIME = {"now", "today", "utcnow"}
 """What of datetime is a clock; the rest is arithmetic."""
 PROGRAMS = {"cli", "demo", "simulator"}
 """Run in a terminal by a person; `run`, the API process, is `app`."""
+LAZY = {"demo", "simulator", "remote", "replay"}
+"""What the cli needs for one command, and not to start the API process."""
 
 
 @dataclass(frozen=True)
@@ -160,26 +162,28 @@ def config_knows_the_core(modules: Iterable[Module]) -> list[str]:
 
 
 def cli_knows_app_and_config(modules: Iterable[Module]) -> list[str]:
-    """cli imports app, config and the core's words; demo and simulator only inside the command that needs them."""
+    """cli imports app, config and the core's words; what only some command needs, only inside of that command."""
     complaints = []
     for module, found in each_import(modules):
         if module.room != "cli" or not ours(found.module):
             continue
         room = room_of(found.module)
-        if room in {"demo", "simulator"} and not (found.lazy or found.typing):
+        if room in LAZY and not (found.lazy or found.typing):
             complaints.append(complaint(module, found.line, f"cli imports {found.module} outside of its command"))
-        elif room not in {"", "app", "config", "core", "cli", "demo", "simulator"}:
+        elif room not in {"", "app", "config", "core", "cli", *LAZY}:
             complaints.append(complaint(module, found.line, f"cli imports {found.module}"))
     return complaints
 
 
 def nobody_imports_the_top(modules: Iterable[Module]) -> list[str]:
-    """app is imported by cli and demo alone, cli by nobody (`__main__` starts it)."""
+    """app is imported by cli and demo alone, cli by nobody (`__main__` starts it); desk knows app by its type only."""
     above = {"app": {"cli", "demo", "app"}, "cli": {"__main__"}}
     return [
         complaint(module, found.line, f"{module.room} imports {found.module}")
         for module, found in each_import(modules)
-        if ours(found.module) and module.room not in above.get(room_of(found.module), {module.room})
+        if ours(found.module)
+        and module.room not in above.get(room_of(found.module), {module.room})
+        and not (module.room == "desk" and found.typing)
     ]
 
 

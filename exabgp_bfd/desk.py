@@ -1,0 +1,70 @@
+"""What the web room may ask of the program: the app's side of `web/backend.py`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from exabgp_bfd import __version__
+from exabgp_bfd.core.model import EventQuery
+from exabgp_bfd.storage.reader import Reader
+
+if TYPE_CHECKING:
+    from exabgp_bfd.app import App
+
+
+class WebDesk:
+    """What the web room may ask of us; every method may be called on any thread and is bounded in time."""
+
+    version = __version__
+
+    def __init__(self, app: App, reader: Reader) -> None:
+        self._app = app
+        self._reader = reader
+        self.site = app.settings.site
+        self.snapshot = app.snapshot
+        self.started = app.started
+        self.metrics = app.render_metrics
+        self.webhook = app.accept
+        self.count_webhook = app.count_webhook
+        self.journal_healthy = app.journal_healthy
+        self.order = app.order
+        self.explain = app.explain
+        self.preview = app.preview
+        self.reload = app.reload
+
+    def clock(self) -> tuple[float, int]:
+        """One moment twice: the engine's monotonic seconds, and microseconds since the epoch."""
+        return time.monotonic(), time.time_ns() // 1000
+
+    def ready(self) -> list[str]:
+        """What is still missing, a sentence each."""
+        missing = [
+            f"device {device.name} was not asked yet"
+            for device in self._app.snapshot().devices
+            if device.reachable is None
+        ]
+        if not self._app.pipe.open:
+            missing.append("ExaBGP's pipe is closed")
+        return missing + [f"{part} ended by a fault: see the log, and restart" for part in self._app.faults]
+
+    def alive(self, timeout: float) -> bool:
+        """Whether every part of ours lives, and the main loop answers within `timeout` seconds."""
+        try:
+            self._app.call(lambda: None, timeout)
+        except TimeoutError:
+            return False
+        return not self._app.faults
+
+    def events(self, query: EventQuery) -> list[dict[str, Any]]:
+        """Event documents, newest first."""
+        return [stored.document() for stored in self._reader.events(query)]
+
+    def event(self, number: int) -> dict[str, Any] | None:
+        """One event document, None where it is not kept (any more)."""
+        stored = self._reader.event(number)
+        return stored.document() if stored is not None else None
+
+    def devices(self) -> frozenset[str]:
+        """The devices there are."""
+        return frozenset(device.name for device in self._app.settings.targets)
