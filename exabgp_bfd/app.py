@@ -32,8 +32,10 @@ from exabgp_bfd.core.model import (
     BfdError,
     Clear,
     Clock,
+    Command,
     ConfigError,
     Disabled,
+    Effect,
     Event,
     Explanation,
     Input,
@@ -262,7 +264,7 @@ class App:
         self._metrics = Metrics(__version__, self.snapshot, _clock, self._tallies(journal))
         self._ephemeral = _ephemeral_key(settings)
         self._set_watch(settings)
-        self._watch.seen(dict.fromkeys(parts.restored.disabled, True))
+        self._watch.found(parts.restored.disabled)
         self._begin(parts, Start(_introduction(settings, describe(settings))))
         self._watch.start(self.loop, parts.restored.wall, parts.made)
         self._spawn("poller", parts.poller.run())
@@ -375,8 +377,25 @@ class App:
     def _move(self, event: Input, now: float, wall: int) -> int | None:
         if self._engine is None or self._journal is None:
             return None
-        effects = self._engine.handle(event, now)
-        written: list[Withdraw | Announce] = []
+        written, kept, said = self._carry_out(self._engine.handle(event, now), now)
+        if self._inputs is not None and not isinstance(event, Start):
+            self._inputs.note(event, now, wall)
+            if written:
+                self._inputs.flush()  # what led to a decision is on disk before it
+        if kept:
+            # One transaction: a decision and what is remembered of it are both on disk, or neither.
+            self._journal.together(kept, wall)
+        events = [each for each in kept if isinstance(each, Event)]
+        self._tell(event, written, events, said - now)
+        first = events[0].id if events else None
+        self._arm()
+        return first
+
+    def _carry_out(
+        self, effects: Sequence[Effect], now: float
+    ) -> tuple[list[Command], list[Event | Remember | RememberOrder], float]:
+        """Does what is to be done at once; the commands, what is to be kept, and when the last line was written."""
+        written: list[Command] = []
         kept: list[Event | Remember | RememberOrder] = []
         said = now
         for effect in effects:
@@ -395,18 +414,9 @@ class App:
                     kept.append(effect.event)
                 case Remember() | RememberOrder():
                     kept.append(effect)
-        if kept:
-            # One transaction: a decision and what is remembered of it are both on disk, or neither.
-            self._journal.together(kept, wall)
-        events = [each for each in kept if isinstance(each, Event)]
-        self._tell(event, written, events, said - now)
-        if self._inputs is not None and not isinstance(event, Start):
-            self._inputs.note(event, now, wall)
-        first = events[0].id if events else None
-        self._arm()
-        return first
+        return written, kept, said
 
-    def _say(self, command: Withdraw | Announce) -> None:
+    def _say(self, command: Command) -> None:
         try:
             self.pipe.send(command)
         except SpeakerError as error:
@@ -414,9 +424,7 @@ class App:
             self.loop.call_soon(self.handle, Answer(command.command, Outcome.ERROR, str(error)))
             logger.error("%s of %s not written: %s", type(command).__name__, command.route.key, error)
 
-    def _tell(
-        self, event: Input, written: Sequence[Withdraw | Announce], events: Sequence[Event], seconds: float
-    ) -> None:
+    def _tell(self, event: Input, written: Sequence[Command], events: Sequence[Event], seconds: float) -> None:
         """Metrics and log, after everything was written and handed to the journal."""
         if self._metrics is not None:
             for command in written:
@@ -630,7 +638,9 @@ class App:
             objection = self._engine.objection(what) if self._engine is not None else None
             if objection is not None:
                 raise objection
-            return self.handle(what)
+            number = self.handle(what)
+            self._snapshot = None  # who asked looks next at what came of it
+            return number
 
         return self._on_disk(act, timeout)
 
@@ -703,7 +713,8 @@ class App:
 
     async def _serve_anew(self) -> None:
         await asyncio.sleep(RESTART_SECONDS)  # who asked for the reload gets the answer first
-        self._ephemeral = self._ephemeral or _ephemeral_key(self.settings)
+        if self._ephemeral is None or self.settings.api_keys:
+            self._ephemeral = _ephemeral_key(self.settings)
         web = self._tasks["web"]
         web.cancel()
         await asyncio.wait([web])
@@ -777,10 +788,12 @@ def _disable_files(settings: Settings) -> dict[str, str]:
 
 def _ephemeral_key(settings: Settings) -> Key | None:
     """The admin key of this run, written beside the journal for those who may read it; None where keys are given."""
+    file = settings.storage.path.with_name("admin.key")
     if settings.api is None or settings.api_keys:
+        with contextlib.suppress(OSError):
+            file.unlink()  # that of an earlier run opens nothing any more
         return None
     text, key = new_key()
-    file = settings.storage.path.with_name("admin.key")
     try:
         with contextlib.suppress(FileNotFoundError):
             file.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from exabgp_bfd.core.model import Clock, Disabled, Stall
@@ -80,6 +80,10 @@ class HostWatch:
     def present(self, files: Mapping[str, str] | None = None) -> dict[str, bool]:
         """Which disable files are there; may wait for a slow disk, so not on the loop's thread."""
         return {service: os.path.lexists(file) for service, file in (files or self._files).items()}
+
+    def found(self, services: Iterable[str]) -> None:
+        """The engine knows already that these services' files are there."""
+        self._there.update(dict.fromkeys(services, True))
 
     def seen(self, there: Mapping[str, bool]) -> None:
         """Takes note of the files that were found, and tells what has changed."""

@@ -239,7 +239,8 @@ class Engine:
         order = service.ordered()
         for route in service.routes:
             if order is not None and order.action is not Action.FREEZE:
-                route.verified = False  # the order is carried out in this breath, whatever is believed
+                # The order is carried out in this breath, whatever is believed.
+                route.verified = route.said is None and isinstance(route.spec, Route)
             elif route.said is not None:
                 rule = "announced when we stopped, and ExaBGP started anew since"
                 self._routes.announce(service, route, self._as_before(service, route), started, now, rule)
@@ -562,7 +563,7 @@ class Engine:
             self._look(device, leg.track, cause)
         if step in (Step.CONFIRM, Step.HOLD, Step.DAMPED):
             self._watch(leg)
-        if leg.good:
+        if leg.good or leg.bad:
             self._touch(leg.service)
 
     def _watch(self, leg: Leg) -> None:

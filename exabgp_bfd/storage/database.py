@@ -61,7 +61,21 @@ _VERSIONS: tuple[tuple[str, ...], ...] = (
             kind TEXT NOT NULL, part INTEGER NOT NULL, rows INTEGER NOT NULL, first_ts INTEGER NOT NULL,
             last_ts INTEGER NOT NULL, PRIMARY KEY (kind, part)) WITHOUT ROWID""",
     ),
+    (
+        "CREATE TABLE ordered (subject TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
+        # What came into the engine (storage/recording.py): `now` is monotonic, `ts` the wall clock, in microseconds.
+        """CREATE TABLE input (
+            id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, now INTEGER NOT NULL, kind TEXT NOT NULL,
+            body BLOB NOT NULL)""",
+        "CREATE INDEX input_start ON input (ts) WHERE kind = 'start'",
+        # The content of polls, each once; `ts` is when it was last said to be in use, at least once in SHAPE_SECONDS.
+        "CREATE TABLE shape (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, body BLOB NOT NULL)",
+        "CREATE INDEX shape_ts ON shape (ts)",
+    ),
 )
+
+GUARD = "guard"
+"""The subject of an order (table `ordered`) that is about no service."""
 
 
 class Damaged(Exception):  # noqa: N818 - a finding about a file, caught in this room
@@ -79,7 +93,11 @@ class Contents:
     """How many events are kept."""
     meta: dict[str, str] = field(default_factory=dict)
     remembered: dict[tuple[str, str], tuple[str | None, int]] = field(default_factory=dict)
-    """Service and prefix -> the route's text (None: withdrawn) and the event that decided."""
+    """Service and target's key -> the route's text (None: withdrawn) and the event that decided."""
+    ordered: dict[str, str | None] = field(default_factory=dict)
+    """Subject -> the order's text (None: nothing is ordered any more)."""
+    last_input: int = 0
+    last_shape: int = 0
 
 
 class Hold:
@@ -200,8 +218,11 @@ def load(connection: sqlite3.Connection) -> Contents:
         last_message=_newest(connection, "message"),
         last_quarantined=_newest(connection, "quarantine"),
         events=kept_events(connection),
+        last_input=_newest(connection, "input"),
+        last_shape=_newest(connection, "shape"),
     )
     _load_kept(connection, contents)
+    _load_ordered(connection, contents)
     contents.last_event = max(contents.last_event, _newest(connection, "event"))
     return contents
 
@@ -214,6 +235,10 @@ def _load_kept(connection: sqlite3.Connection, contents: Contents) -> None:
     # The greatest ids ever are kept apart from the rows, which retention removes.
     contents.last_event = max(contents.last_event, int(contents.meta.pop("last_event", 0)))
     contents.last_message = max(contents.last_message, int(contents.meta.pop("last_message", 0)))
+
+
+def _load_ordered(connection: sqlite3.Connection, contents: Contents) -> None:
+    contents.ordered.update(connection.execute("SELECT subject, text FROM ordered"))
 
 
 def kept_events(connection: sqlite3.Connection) -> int:
@@ -236,6 +261,8 @@ def salvage(path: Path) -> Contents:
             read = contents.last_event > 0
             with suppress(sqlite3.Error):
                 contents.last_event = max(contents.last_event, _newest(connection, "event"))
+            with suppress(sqlite3.Error):  # An older layout has no such table.
+                _load_ordered(connection, contents)
     contents.meta.pop("journal", None)
     if not read:
         # No event id of the lost journal is known. One event a millisecond since 1970 cannot have been: ids grow.
@@ -249,6 +276,7 @@ def fill(connection: sqlite3.Connection, contents: Contents) -> None:
         put_meta(connection, {key: value for key, value in contents.meta.items() if key != "journal"})
         put_meta(connection, {"last_event": str(contents.last_event), "last_message": str(contents.last_message)})
         put_remembered(connection, contents.remembered)
+        put_ordered(connection, contents.ordered)
 
 
 def put_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
@@ -257,11 +285,24 @@ def put_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
 
 
 def put_remembered(connection: sqlite3.Connection, decisions: dict[tuple[str, str], tuple[str | None, int]]) -> None:
-    """Inserts or replaces the last decision per service and prefix."""
+    """Inserts or replaces the last decision per service and target."""
     connection.executemany(
         "INSERT OR REPLACE INTO remembered (service, prefix, route, event) VALUES (?, ?, ?, ?)",
         [(*key, *value) for key, value in decisions.items()],
     )
+
+
+def subject(service: str | None) -> str:
+    """What an order is about, as table `ordered` names it: a service, or the guard."""
+    return GUARD if service is None else f"service {service}"
+
+
+def put_ordered(connection: sqlite3.Connection, orders: dict[str, str | None]) -> None:
+    """Inserts, replaces or (None) removes what is ordered of each subject."""
+    kept = [(name, text) for name, text in orders.items() if text is not None]
+    connection.executemany("INSERT OR REPLACE INTO ordered (subject, text) VALUES (?, ?)", kept)
+    gone = [(name,) for name, text in orders.items() if text is None]
+    connection.executemany("DELETE FROM ordered WHERE subject = ?", gone)
 
 
 def set_aside(path: Path) -> Path:

@@ -1,7 +1,8 @@
 """The journal: the one write path, fed without ever waiting and written by one thread that owns the only connection.
 
-Two lanes lead to the disk. Events, decisions and meta values go first, in the order in which they were put, and are
-never dropped; BGP messages follow, and are dropped, counted and marked with a gap when the disk does not keep up.
+Two lanes lead to the disk. Events, decisions, orders and meta values go first, in the order in which they were put, and
+are never dropped; BGP messages follow, and are dropped, counted and marked with a gap when the disk does not keep up.
+The input log's rows travel with the events, within a bound of their own.
 """
 
 from __future__ import annotations
@@ -19,18 +20,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
-from exabgp_bfd.core.model import Believed, Event, Remember, Restored, StoreError
+from exabgp_bfd.core.model import Believed, Event, Lift, Override, Remember, RememberOrder, Restored, StoreError
 from exabgp_bfd.storage import database
-from exabgp_bfd.storage.queries import GAP, details_text, rfc3339, route_from, route_text
+from exabgp_bfd.storage.queries import GAP, details_text, order_from, order_text, rfc3339, route_from, route_text
+from exabgp_bfd.storage.recording import POLLS, SHAPE_SECONDS, Chunk, Shape, Single, chunk_body, poll_body, single_row
 
 logger = logging.getLogger(__name__)
 
 MAX_PUTS = 1_000_000
 """How many events, decisions and meta values may wait for a disk that refuses, before new ones are refused too."""
 
+MAX_INPUT_BYTES = 64 << 20
+"""About how many bytes of the input log may wait for a disk that refuses."""
+
 _EVENTS_A_BATCH = 5_000
 _LINES_A_BATCH = 2_000
 _PRUNED_A_STEP = 1_000
+_PRUNED_INPUTS_A_STEP = 50
+"""Fewer, as a row of polls may have a hundred kilobytes."""
 _LONGEST_LINE = 1 << 16
 """Bytes kept of a quarantined line."""
 
@@ -55,6 +62,10 @@ _INSERT_MESSAGE = (
     "INSERT INTO message (id, ts, time, type, neighbor, direction, line) VALUES (?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO NOTHING"
 )
+_INSERT_INPUT = "INSERT INTO input (id, ts, now, kind, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+_INSERT_SHAPE = (
+    "INSERT INTO shape (id, ts, body) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET ts = max(ts, excluded.ts)"
+)
 _INSERT_QUARANTINED = "INSERT INTO quarantine (id, ts, reason, line) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 _WIDEN_SPAN = (
     "INSERT INTO span (kind, part, rows, first_ts, last_ts) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, part)"
@@ -76,7 +87,7 @@ class Counters:
     """The journal's numbers at one moment."""
 
     queued_events: int
-    """Events, decisions and meta values that wait."""
+    """Events, decisions, orders, meta values and pieces of the input log that wait."""
     queued_messages: int
     committed_events: int
     committed_messages: int
@@ -90,6 +101,17 @@ class Counters:
     pruned_messages: int
     write_errors: int
     last_error: str | None
+    committed_inputs: int = 0
+    """Rows of the input log; one may stand for thousands of polls."""
+    pruned_inputs: int = 0
+    refused_inputs: int = 0
+    """Pieces of the input log refused because too much was waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    rows: tuple[Shape | Chunk | Single, ...]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +142,20 @@ class _Line:
     """Why it is quarantined, None for a message."""
 
 
-_Put = Stamped | Remember | _Meta | _Promise
+_Put = Stamped | Remember | RememberOrder | _Inputs | _Meta | _Promise
 
 
 @dataclass(slots=True)
 class _Puts:
-    """One transaction's worth of events, decisions and meta values, as rows."""
+    """One transaction's worth of events, decisions, orders, inputs and meta values, as rows."""
 
     size: int = 0
     events: list[tuple[Any, ...]] = field(default_factory=list)
     remembered: dict[tuple[str, str], tuple[str | None, int]] = field(default_factory=dict)
+    ordered: dict[str, str | None] = field(default_factory=dict)
+    inputs: list[tuple[Any, ...]] = field(default_factory=list)
+    shapes: list[tuple[Any, ...]] = field(default_factory=list)
+    input_bytes: int = 0
     meta: dict[str, str] = field(default_factory=dict)
     promises: list[_Promise] = field(default_factory=list)
 
@@ -158,10 +184,10 @@ class _Lane(Generic[B]):
 class Journal:
     """The default store. Putting never waits, from any thread; `open` and `stop` may take a second.
 
-    `keep_events` and `keep_messages` are ages in seconds, `max_events` a count; None keeps everything.
+    `keep_events`, `keep_messages` and `keep_inputs` are ages in seconds, `max_events` a count; None keeps everything.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one bound or age each, by name
         self,
         path: Path,
         site: str,
@@ -171,6 +197,7 @@ class Journal:
         batch_seconds: float = 0.05,
         keep_events: float | None = None,
         keep_messages: float | None = None,
+        keep_inputs: float | None = None,
         max_events: int | None = None,
     ) -> None:
         self._path = path
@@ -178,10 +205,12 @@ class Journal:
         self._max_messages = max_messages
         self._max_message_bytes = max_message_bytes
         self._batch_seconds = batch_seconds
-        self._keep = {"event": keep_events, "message": keep_messages}
+        self._keep = {"event": keep_events, "message": keep_messages, "input": keep_inputs}
         self._max_events = max_events
         self.set_aside: Path | None = None
         """Where a damaged journal was moved, the last time that one was found."""
+        self.generation = 0
+        """How often a new file was begun under our hands: what was only in the old one must be put again."""
 
         # Shared: appended by the caller's threads, emptied by the writer.
         self._puts: deque[_Put | tuple[_Put, ...]] = deque()
@@ -192,6 +221,9 @@ class Journal:
         self._taken = 0
         self._dropped = 0
 
+        self._inputs_put = self._inputs_done = 0
+        """Bytes of the input log; each has one thread that writes it: the one that puts, and the writer."""
+        self._refused_inputs = 0
         self._overflowed = 0
         self._broken_promise = False
         self._something = threading.Event()
@@ -213,8 +245,8 @@ class Journal:
         self._prune_at = 0.0
         self._failing_since: float | None = None
         self._complained_at = 0.0
-        self._committed = {"event": 0, "message": 0}
-        self._pruned = {"event": 0, "message": 0}
+        self._committed = {"event": 0, "message": 0, "input": 0}
+        self._pruned = {"event": 0, "message": 0, "input": 0}
         self._quarantined = 0
         self._duplicates = 0
         self._write_errors = 0
@@ -241,7 +273,13 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             self._release()
             self._cannot(error)
-        return Restored(last_event=self._known.last_event, believed=tuple(self._believed()), rib_kept=False)
+        orders = tuple(self._ordered())
+        return Restored(
+            last_event=self._known.last_event,
+            believed=tuple(self._believed()),
+            overrides=tuple(order for order in orders if isinstance(order, Override)),
+            lift=next((order for order in orders if isinstance(order, Lift)), None),
+        )
 
     def _cannot(self, error: Exception) -> NoReturn:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -287,13 +325,22 @@ class Journal:
             database.fill(connection, contents)
 
     def _believed(self) -> Iterator[Believed]:
-        for (service, prefix), (route, event) in sorted(self._known.remembered.items()):
+        for (service, key), (route, event) in sorted(self._known.remembered.items()):
             if route is None:
                 continue
             try:
                 yield Believed(service=service, route=route_from(route), event=event)
             except ValueError as error:
-                logger.error("the journal %s: %s of %s is forgotten: %s", self._path, prefix, service, error)
+                logger.error("the journal %s: %s of %s is forgotten: %s", self._path, key, service, error)
+
+    def _ordered(self) -> Iterator[Override | Lift]:
+        for subject, text in sorted(self._known.ordered.items()):
+            if text is None:
+                continue
+            try:
+                yield _order_about(subject, text)
+            except ValueError as error:
+                logger.error("the journal %s: the order about %s is forgotten: %s", self._path, subject, error)
 
     def start(self) -> None:
         """Starts the writer; raises StoreError unless `open` succeeded."""
@@ -331,15 +378,32 @@ class Journal:
         """Keeps an event that happened at `ts` (microseconds since the epoch)."""
         self._put(Stamped(event, ts))
 
-    def remember(self, remembered: Remember) -> None:
-        """Keeps the last decision on a service's prefix, after everything that was put before."""
+    def remember(self, remembered: Remember | RememberOrder) -> None:
+        """Keeps the last decision on a target, or an operator's order, after everything that was put before."""
         self._put(remembered)
 
-    def together(self, effects: Iterable[Event | Remember], ts: int) -> None:
-        """Keeps events and decisions in one transaction: after a crash all of them are known, or none."""
+    def together(self, effects: Iterable[Event | Remember | RememberOrder], ts: int) -> None:
+        """Keeps events, decisions and orders in one transaction: after a crash all of them are known, or none."""
         puts = tuple(Stamped(effect, ts) if isinstance(effect, Event) else effect for effect in effects)
         if puts:
             self._put(puts)
+
+    def keep_inputs(self, rows: tuple[Shape | Chunk | Single, ...], size: int) -> bool:
+        """Keeps rows of the input log, about `size` bytes, all or none; False when too much waits. For one thread."""
+        waiting = self._inputs_put - self._inputs_done
+        if waiting + size > MAX_INPUT_BYTES or len(self._puts) >= MAX_PUTS or self._ended:
+            self._refused_inputs += 1
+            return False
+        self._inputs_put += size
+        self._puts.append(_Inputs(rows, size))
+        if not self._something.is_set():
+            self._something.set()
+        return True
+
+    def new_shape(self) -> int:
+        """A number that no poll's content in the input log has yet; for the thread that keeps the inputs."""
+        self._known.last_shape += 1
+        return self._known.last_shape
 
     def put_meta(self, key: str, value: str) -> None:
         """Keeps a value under a key, for later starts; raises ValueError for the journal's own keys."""
@@ -447,6 +511,9 @@ class Journal:
             pruned_messages=self._pruned["message"],
             write_errors=self._write_errors,
             last_error=self._last_error,
+            committed_inputs=self._committed["input"],
+            pruned_inputs=self._pruned["input"],
+            refused_inputs=self._refused_inputs,
         )
 
     def _waiting(self) -> bool:
@@ -556,11 +623,31 @@ class Journal:
                 batch.events.append(self._event_row(put))
             case Remember():
                 route = None if put.route is None else database.clean(route_text(put.route))
-                batch.remembered[database.clean(put.service), str(put.prefix)] = (route, put.event)
+                batch.remembered[database.clean(put.service), database.clean(put.key)] = (route, put.event)
+            case RememberOrder():
+                text = None if put.order is None else database.clean(order_text(put.order))
+                batch.ordered[database.clean(database.subject(put.service))] = text
+            case _Inputs():
+                self._add_inputs(batch, put)
             case _Meta():
                 batch.meta[database.clean(put.key)] = database.clean(put.value)
             case _Promise():
                 batch.promises.append(put)
+
+    def _add_inputs(self, batch: _Puts, put: _Inputs) -> None:
+        batch.input_bytes += put.size
+        for row in put.rows:
+            try:
+                if isinstance(row, Shape):
+                    batch.shapes.append((row.id, row.ts, poll_body(row.poll)))
+                    continue
+                kind, body = (POLLS, chunk_body(row)) if isinstance(row, Chunk) else single_row(row)
+            except Exception:
+                logger.exception("the journal %s: an input cannot be kept", self._path)
+                continue
+            # Numbered once, when it leaves the queue, as messages are.
+            self._known.last_input += 1
+            batch.inputs.append((self._known.last_input, row.ts, row.now, kind, body))
 
     def _event_row(self, stamped: Stamped) -> tuple[Any, ...]:
         event = stamped.event
@@ -633,12 +720,18 @@ class Journal:
         with database.transaction(connection, durable=bool(batch.promises)):
             added = self._insert(connection, "event", _INSERT_EVENT, batch.events)
             database.put_remembered(connection, batch.remembered)
+            database.put_ordered(connection, batch.ordered)
+            connection.executemany(_INSERT_SHAPE, batch.shapes)
+            inputs = self._insert(connection, "input", _INSERT_INPUT, batch.inputs)
             database.put_meta(connection, batch.meta | {"last_event": str(last), "alive": _now()})
         self._known.last_event = last
         self._known.events = (
             database.kept_events(connection) if added < len(batch.events) else self._known.events + added
         )
         self._known.remembered.update(batch.remembered)
+        self._known.ordered.update(batch.ordered)
+        self._inputs_done += batch.input_bytes
+        self._written("input", inputs)
         self._written("event", added)
 
     def _write_lines(self, batch: _Lines) -> None:
@@ -740,8 +833,10 @@ class Journal:
                     last_message=known.last_message,
                     meta=dict(known.meta),
                     remembered=dict(known.remembered),
+                    ordered=dict(known.ordered),
                 )
             )
+            self.generation += 1
             known.events = 0
         except (sqlite3.Error, StoreError, OSError) as error:
             self._note_error(error)
@@ -820,9 +915,20 @@ class Journal:
                 "SELECT part FROM span WHERE kind = ? AND first_ts < ? ORDER BY part LIMIT 1", (kind, before)
             ).fetchone()
             if found is not None:
-                self._remove(connection, kind, found[0], _PRUNED_A_STEP, before=before)
+                step = _PRUNED_INPUTS_A_STEP if kind == "input" else _PRUNED_A_STEP
+                self._remove(connection, kind, found[0], step, before=before)
                 more = True
+            elif kind == "input":  # Only after every row that may refer to them.
+                more = self._prune_shapes(connection, before - 2 * SHAPE_SECONDS * 1_000_000) or more
         return more
+
+    def _prune_shapes(self, connection: sqlite3.Connection, before: int) -> bool:
+        """Removes contents of polls that no row can refer to any more: those in use say so, and outlive their rows."""
+        old = connection.execute("SELECT id FROM shape WHERE ts < ? LIMIT ?", (before, _PRUNED_A_STEP)).fetchall()
+        if old:
+            with database.transaction(connection, durable=False):
+                connection.executemany("DELETE FROM shape WHERE id = ?", old)
+        return len(old) == _PRUNED_A_STEP
 
     def _remove(self, connection: sqlite3.Connection, kind: str, part: int, count: int, *, before: int | None) -> None:
         low, high = part << database.PART, (part + 1) << database.PART
@@ -863,6 +969,13 @@ class Journal:
         for promise in promises:
             with suppress(Exception):
                 promise.future.set_exception(StoreError(f"{self._path}: stopped before it was written"))
+
+
+def _order_about(subject: str, text: str) -> Override | Lift:
+    order = order_from(text)
+    if subject != database.subject(order.service if isinstance(order, Override) else None):
+        raise ValueError(f"not about it: {text}")
+    return order
 
 
 def _keep(promise: _Promise) -> None:

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from math import isfinite
 from typing import Any, Protocol, TypeVar
 
-from exabgp_bfd.core.model import Event, EventQuery, Route
+from exabgp_bfd.core.model import Action, Event, EventQuery, Lift, Override, Route, Target, Watchdog
 
 GAP = "gap"
 """The type of the message that stands where BGP messages were dropped; its body says how many, and when."""
@@ -159,41 +159,87 @@ def _plain(value: object, depth: int) -> object:
     return value if value is None or isinstance(value, bool | int | float | str) else _plain(_word(value), depth + 1)
 
 
-def route_text(route: Route) -> str:
-    """A route as JSON, from which `route_from` makes the same route again."""
-    return json.dumps(
-        {
-            "prefix": str(route.prefix),
-            "next_hop": str(route.next_hop),
-            "neighbors": [str(neighbor) for neighbor in route.neighbors],
-            "med": route.med,
-            "local_preference": route.local_preference,
-            "communities": route.communities,
-            "large_communities": route.large_communities,
-            "extended_communities": route.extended_communities,
-            "as_path": route.as_path,
-        },
-        separators=(",", ":"),
+def route_text(route: Target) -> str:
+    """A route or watchdog as JSON, from which `route_from` makes the same again."""
+    return json.dumps(route_document(route), separators=(",", ":"))
+
+
+def route_document(route: Target) -> dict[str, Any]:
+    """A route or watchdog in the words of JSON."""
+    if isinstance(route, Watchdog):
+        return {"watchdog": route.name}
+    return {
+        "prefix": str(route.prefix),
+        "next_hop": str(route.next_hop),
+        "neighbors": [str(neighbor) for neighbor in route.neighbors],
+        "med": route.med,
+        "local_preference": route.local_preference,
+        "communities": list(route.communities),
+        "large_communities": list(route.large_communities),
+        "extended_communities": list(route.extended_communities),
+        "as_path": list(route.as_path),
+    }
+
+
+def route_from(text: str) -> Target:
+    """The route or watchdog that `route_text` wrote; raises ValueError when the text is none."""
+    try:
+        return route_of(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a route: {error!r}") from error
+
+
+def route_of(told: Mapping[str, Any]) -> Target:
+    """What `route_document` told; raises KeyError, TypeError or ValueError when it is no route."""
+    if "watchdog" in told:
+        return Watchdog(_is_text(told["watchdog"]))
+    return Route(
+        prefix=ip_network(_is_text(told["prefix"])),
+        next_hop="self" if told["next_hop"] == "self" else ip_address(told["next_hop"]),
+        neighbors=_tuple(told["neighbors"], ip_address),
+        med=told["med"],
+        local_preference=told["local_preference"],
+        communities=_tuple(told["communities"], str),
+        large_communities=_tuple(told["large_communities"], str),
+        extended_communities=_tuple(told["extended_communities"], str),
+        as_path=_tuple(told["as_path"], int),
     )
 
 
-def route_from(text: str) -> Route:
-    """The route that `route_text` wrote; raises ValueError when the text is none."""
+def order_text(order: Override | Lift) -> str:
+    """What an operator ordered as JSON, from which `order_from` makes the same again."""
+    return json.dumps(order_document(order), separators=(",", ":"))
+
+
+def order_document(order: Override | Lift) -> dict[str, Any]:
+    """What an operator ordered, in the words of JSON; times are seconds since the epoch."""
+    said = {"actor": order.actor, "reason": order.reason, "since": order.since, "expires": order.expires}
+    if isinstance(order, Lift):
+        return said
+    return {"service": order.service, "action": order.action.value, **said}
+
+
+def order_from(text: str) -> Override | Lift:
+    """The order that `order_text` wrote; raises ValueError when the text is none."""
     try:
-        told = json.loads(text)
-        return Route(
-            prefix=ip_network(told["prefix"]),
-            next_hop="self" if told["next_hop"] == "self" else ip_address(told["next_hop"]),
-            neighbors=_tuple(told["neighbors"], ip_address),
-            med=told["med"],
-            local_preference=told["local_preference"],
-            communities=_tuple(told["communities"], str),
-            large_communities=_tuple(told["large_communities"], str),
-            extended_communities=_tuple(told["extended_communities"], str),
-            as_path=_tuple(told["as_path"], int),
-        )
+        return order_of(json.loads(text))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not a route: {error!r}") from error
+        raise ValueError(f"not an order: {error!r}") from error
+
+
+def order_of(told: Mapping[str, Any]) -> Override | Lift:
+    """What `order_document` told; raises KeyError, TypeError or ValueError when it is no order."""
+    actor, reason, since = _is_text(told["actor"]), _is_text(told["reason"]), float(told["since"])
+    expires = None if told["expires"] is None else float(told["expires"])
+    if "service" not in told:
+        return Lift(actor, reason, since, expires)
+    return Override(_is_text(told["service"]), Action(told["action"]), actor, reason, since, expires)
+
+
+def _is_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _tuple(values: list[Any], make: Callable[[Any], T]) -> tuple[T, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -11,9 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exabgp_bfd.core.model import Event, EventQuery, Source, StoreError
+from exabgp_bfd.core.model import Event, EventQuery, Poll, Source, StoreError
 from exabgp_bfd.storage import database
 from exabgp_bfd.storage.queries import PAGE, EventStore, MessageQuery, QuarantinedLine, StoredEvent, StoredMessage
+from exabgp_bfd.storage.recording import POLLS, Kept, chunk_times, lost, poll_from, single_from
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -22,6 +27,15 @@ _BUSY = 1.0
 _IDLE = 8
 _STEPS = 10_000
 """SQLite's virtual machine looks at the clock once in so many steps."""
+
+_ROUTE_EVENTS = ("route_announce", "route_withdraw")
+_EVENTS_AT_ONCE = 1_000
+_INPUTS_AT_ONCE = 16
+"""Rows; each may have a hundred kilobytes."""
+_GREATEST = (1 << 63) - 1
+_SHAPES = 10_000
+"""Contents of polls held at once while the input log is read; a chunk's are held in any case."""
+_VARIABLES = 500
 
 _EVENT = "SELECT id, ts, site, device, event_type, details, session, service, source, actor, cause FROM event"
 _MESSAGE = "SELECT id, ts, time, type, neighbor, direction, line FROM message"
@@ -74,6 +88,89 @@ class Reader(EventStore):
         sql = "SELECT id, ts, reason, line FROM quarantine ORDER BY id DESC LIMIT ?"
         return self._answer(sql, (_limit(limit),), lambda row: QuarantinedLine(*row))
 
+    def route_events(self, since: int | None, until: int | None) -> Iterator[StoredEvent]:
+        """The announces and withdraws of a time (microseconds since the epoch), oldest first, a little at a time."""
+        each = [self._events_of(event_type, since, until) for event_type in _ROUTE_EVENTS]
+        return heapq.merge(*each, key=lambda stored: stored.id)
+
+    def _events_of(self, event_type: str, since: int | None, until: int | None) -> Iterator[StoredEvent]:
+        where, values = _where("event", {"event_type": event_type}, EventQuery(since=since, until=until))
+        sql = f"{_EVENT} INDEXED BY event_type {where} AND id > ? ORDER BY id LIMIT {_EVENTS_AT_ONCE}"
+        last = 0
+        while found := self._answer(sql, (*values, last), _stored_event):
+            yield from found
+            last = found[-1].id
+
+    def inputs(self, since: int | None = None, until: int | None = None) -> Iterator[Kept]:
+        """What came into the engine, in order, read a little at a time; times are microseconds since the epoch.
+
+        It begins at the latest Start at or before `since`, or with the first row that is kept. Where something was
+        lost or cannot be read, a Note of type `inputs_lost` stands in its place.
+        """
+        starts = "SELECT max(id) FROM input WHERE kind = 'start' AND ts <= ?"
+        begin = None if since is None else self._answer(starts, (since,), _number)[0]
+        last = None if until is None else self._last_input(until)
+        if until is not None and last is None:
+            return
+        shapes: dict[int, Poll | None] = {}
+        sql = "SELECT id, ts, now, kind, body FROM input WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"
+        place = begin or 0
+        while rows := self._answer(sql, (place, last or _GREATEST, _INPUTS_AT_ONCE), tuple):
+            for row in rows:
+                for kept in self._unfold(row, shapes):
+                    if until is not None and row[0] == last and kept.wall > until:
+                        return
+                    yield kept
+            place = rows[-1][0] + 1
+
+    def _last_input(self, until: int) -> int | None:
+        # The last by number, not all by time: where the clock was wrong for a moment, nothing is left out in between.
+        sql = (
+            "SELECT id FROM input WHERE ts <= ? AND id < (SELECT (max(part) + 1) << ? FROM span"
+            " WHERE kind = 'input' AND first_ts <= ?) ORDER BY id DESC LIMIT 1"
+        )
+        found = self._answer(sql, (until, database.PART, until), _number)
+        return found[0] if found else None
+
+    def _unfold(self, row: tuple[Any, ...], shapes: dict[int, Poll | None]) -> Iterator[Kept]:
+        number, ts, now, kind, body = row
+        try:
+            if kind != POLLS:
+                event, restored = single_from(kind, body)
+                yield Kept(ts, now / 1_000_000, event, restored)
+                return
+            times = chunk_times(body, now)
+        except ValueError as error:
+            logger.error("the journal %s: input %d is left out: %s", self._path, number, error)
+            yield Kept(ts, now / 1_000_000, lost({"row": number, "reason": str(error)}))
+            return
+        if len(shapes) > _SHAPES:
+            shapes.clear()
+        self._fetch_shapes({shape for _, shape in times} - shapes.keys(), shapes)
+        for time_, shape in times:
+            poll = shapes[shape]
+            event = lost({"row": number, "shape": shape}) if poll is None else poll
+            yield Kept(ts + time_ - now, time_ / 1_000_000, event)
+
+    def _fetch_shapes(self, wanted: set[int], shapes: dict[int, Poll | None]) -> None:
+        numbers = sorted(wanted)
+        for start in range(0, len(numbers), _VARIABLES):
+            some = numbers[start : start + _VARIABLES]
+            marks = ", ".join("?" * len(some))
+            found = dict(self._answer(f"SELECT id, body FROM shape WHERE id IN ({marks})", some, tuple))  # noqa: S608 - marks
+            for number in some:
+                shapes[number] = self._shape(number, found.get(number))
+
+    def _shape(self, number: int, body: bytes | None) -> Poll | None:
+        try:
+            if body is not None:
+                return poll_from(body)
+            reason = "it is not there"
+        except ValueError as error:
+            reason = str(error)
+        logger.error("the journal %s: the polls of shape %d are left out: %s", self._path, number, reason)
+        return None
+
     def close(self) -> None:
         """Closes every idle connection now, and each one in use when its answer is there."""
         with self._lock:
@@ -117,6 +214,10 @@ class Reader(EventStore):
                     return connection
                 connection.close()
         return database.connect(self._path, "ro", _BUSY, shared=True)
+
+
+def _number(row: tuple[Any, ...]) -> int | None:
+    return None if row[0] is None else int(row[0])
 
 
 def _limit(limit: int) -> int:

@@ -118,7 +118,7 @@ class House:
         while (due := self.engine.next_deadline()) is not None and self.now < due < until:
             self.now = due
             effects += self._handle(Tick())
-        self.now = until
+        self.now = round(until, 6)
         return effects
 
     def _handle(self, event) -> list[Effect]:

@@ -48,7 +48,37 @@ COMMAND = re.compile(
 _FOSTER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 """A parent between the test and the process: to the process another ExaBGP."""
 
+SERVICE = f"""
+[[service]]
+name = "dns"
+prefixes = ["{PREFIX}"]
+next_hop = "{NEXT_HOP}"
+sessions = ["edge1/{PEER}"]
+rise = 1
+hold_up = 0.0
+"""
+"""A service that rises with one sample."""
+
 Answers = Callable[[str], bytes]
+
+
+def toml(port: int, more: str = "", *, interval: float = 0.1, service: str = SERVICE) -> str:
+    return f"""
+[snmp]
+community = "{COMMUNITY}"
+interval = {interval}
+timeout = 0.3
+retries = 0
+stale_after = {max(1.0, 3 * interval)}
+[webhook]
+secrets = ["{WEBHOOK_SECRET}"]
+[[device]]
+name = "edge1"
+host = "127.0.0.1"
+port = {port}
+{service}
+{more}
+"""
 
 
 def done(_: str) -> bytes:

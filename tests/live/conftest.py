@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from lab.process import Process, RouterThread
 
 from exabgp_bfd.core.model import State
 
@@ -143,3 +144,29 @@ def snmpd(need, tmp_path: Path) -> Iterator[Snmpd]:
     agent.start()
     yield agent
     agent.stop()
+
+
+@pytest.fixture
+def router():
+    thread = RouterThread().start()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture
+def launch(tmp_path, router):
+    """Starts a process; in the end all of them are stopped, and searched for what none may do."""
+    processes: list[Process] = []
+
+    def start(*flags: str, **settings) -> Process:
+        process = Process(tmp_path, *flags, name=f"process{len(processes)}", **settings)
+        processes.append(process)
+        return process.start()
+
+    yield start
+    for process in processes:
+        if process.running:
+            process.look()
+    for process in reversed(processes):
+        process.stop()
+    assert not [fault for process in processes for fault in process.faults()]

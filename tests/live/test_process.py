@@ -22,18 +22,18 @@ from lab import free_port, stays, wait_for
 from lab.process import (
     ANNOUNCE,
     COMMUNITY,
-    NEXT_HOP,
     PEER,
     PREFIX,
     PROGRAM,
+    SERVICE,
     SHUTDOWN,
     WEBHOOK_SECRET,
     WITHDRAW,
     Inside,
     Process,
-    RouterThread,
     clean_environment,
     silence,
+    toml,
 )
 
 from exabgp_bfd import __version__, config
@@ -45,63 +45,9 @@ from exabgp_bfd.web.server import WebServer
 
 pytestmark = pytest.mark.live
 
-SERVICE = f"""
-[[service]]
-name = "dns"
-prefixes = ["{PREFIX}"]
-next_hop = "{NEXT_HOP}"
-sessions = ["edge1/{PEER}"]
-rise = 1
-hold_up = 0.0
-"""
 SESSION = f"edge1/{PEER}"
 WAITING = "cannot start yet"
 TWO_TRIES = 2 * RETRY_SECONDS + 0.5
-
-
-def toml(port: int, more: str = "", *, interval: float = 0.1, service: str = SERVICE) -> str:
-    return f"""
-[snmp]
-community = "{COMMUNITY}"
-interval = {interval}
-timeout = 0.3
-retries = 0
-stale_after = {max(1.0, 3 * interval)}
-[webhook]
-secrets = ["{WEBHOOK_SECRET}"]
-[[device]]
-name = "edge1"
-host = "127.0.0.1"
-port = {port}
-{service}
-{more}
-"""
-
-
-@pytest.fixture
-def router():
-    thread = RouterThread().start()
-    yield thread
-    thread.stop()
-
-
-@pytest.fixture
-def launch(tmp_path, router):
-    """Starts a process; in the end all of them are stopped, and searched for what none may do."""
-    processes: list[Process] = []
-
-    def start(*flags: str, **settings) -> Process:
-        process = Process(tmp_path, *flags, name=f"process{len(processes)}", **settings)
-        processes.append(process)
-        return process.start()
-
-    yield start
-    for process in processes:
-        if process.running:
-            process.look()
-    for process in reversed(processes):
-        process.stop()
-    assert not [fault for process in processes for fault in process.faults()]
 
 
 @pytest.fixture
@@ -725,13 +671,6 @@ def test_a_withdraw_that_exabgp_has_not_taken_yet_leaves_before_we_end(tmp_path,
 
 def test_answers_are_counted_by_what_they_were(announced):
     wait_for(lambda: announced.metric('exabgp_bfd_exabgp_answers_total{answer="done"}') == 1, "counted")
-
-
-def test_sighup_says_that_there_is_no_reload_yet(announced, router):
-    announced.signal(signal.SIGHUP)
-    wait_for(lambda: "cannot reload" in announced.log(), "said")
-    router.set(State.DOWN)
-    wait_for(lambda: announced.lines == [ANNOUNCE, WITHDRAW], "it lives on")
 
 
 def test_sigusr1_asks_every_device_now(launch, router):

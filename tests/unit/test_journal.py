@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -21,11 +21,25 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from exabgp_bfd.core.model import Event, EventQuery, Remember, Restored, Route, Secret, Source, StoreError
+from exabgp_bfd.core.model import (
+    Action,
+    Event,
+    EventQuery,
+    Lift,
+    Override,
+    Remember,
+    RememberOrder,
+    Restored,
+    Route,
+    Secret,
+    Source,
+    StoreError,
+    Watchdog,
+)
 from exabgp_bfd.storage import database
 from exabgp_bfd.storage import journal as journal_module
 from exabgp_bfd.storage.journal import Journal
-from exabgp_bfd.storage.queries import MessageQuery, StoredEvent, route_from, route_text
+from exabgp_bfd.storage.queries import MessageQuery, StoredEvent, order_from, order_text, route_from, route_text
 from exabgp_bfd.storage.reader import Reader
 
 SECONDS = 20.0
@@ -43,6 +57,10 @@ ROUTE = Route(
     as_path=(65000, 65000),
 )
 ROUTE6 = Route(prefix=ip_network("2001:db8::53/128"))
+WATCHDOG = Watchdog("dns")
+DRAIN = Override("dns", Action.DRAIN, "noc", "work on it", 1763640000.25, 1763643600.5)
+FREEZE = Override("ntp", Action.FREEZE, "noc", "", 1763640000.0)
+LIFT = Lift("noc", "a real outage", 1763640000.0, 1763643600.0)
 
 
 def now() -> int:
@@ -159,12 +177,12 @@ def test_ids_and_decisions_are_known_after_reopening(room: Room) -> None:
     assert restored == Restored(0, (), rib_kept=False)
     journal.start()
     journal.record(event(1), T0)
-    journal.remember(Remember("dns", ROUTE.prefix, None, 1))
+    journal.remember(Remember("dns", ROUTE.key, None, 1))
     journal.record(event(2, "route_announce"), T0)
-    journal.remember(Remember("dns", ROUTE.prefix, ROUTE, 2))
-    journal.remember(Remember("dns", ROUTE6.prefix, ROUTE6, 3))
-    journal.remember(Remember("ntp", ROUTE.prefix, ROUTE, 4))
-    journal.remember(Remember("ntp", ROUTE.prefix, None, 5))
+    journal.remember(Remember("dns", ROUTE.key, ROUTE, 2))
+    journal.remember(Remember("dns", ROUTE6.key, ROUTE6, 3))
+    journal.remember(Remember("ntp", ROUTE.key, ROUTE, 4))
+    journal.remember(Remember("ntp", ROUTE.key, None, 5))
     journal.put_meta("generation", "7")
     assert journal.meta("generation") == "7"
     assert journal.stop()
@@ -183,6 +201,108 @@ def test_a_route_is_written_with_every_field_it_has() -> None:
     assert route_from(route_text(ROUTE)) == ROUTE
     with pytest.raises(ValueError, match="not a route"):
         route_from('{"prefix": 1}')
+
+
+def test_a_watchdog_is_remembered_as_a_route_is(room: Room) -> None:
+    assert route_from(route_text(WATCHDOG)) == WATCHDOG
+    with pytest.raises(ValueError, match="not a route"):
+        route_from('{"watchdog": 7}')
+    journal = room.running()
+    journal.together([Remember("dns", WATCHDOG.key, WATCHDOG, 1), Remember("dns", ROUTE.key, ROUTE, 2)], T0)
+    journal.remember(Remember("ntp", WATCHDOG.key, WATCHDOG, 3))
+    journal.remember(Remember("ntp", WATCHDOG.key, None, 4))
+    assert journal.stop()
+    _, restored = room.journal()
+    assert [(b.service, b.route, b.event) for b in restored.believed] == [("dns", ROUTE, 2), ("dns", WATCHDOG, 1)]
+
+
+@pytest.mark.parametrize("order", [DRAIN, FREEZE, LIFT])
+def test_an_order_comes_back_as_it_was(order: Override | Lift) -> None:
+    assert order_from(order_text(order)) == order
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"actor": 1, "reason": "", "since": 0, "expires": null}', order_text(DRAIN)[:-1]]
+)
+def test_what_is_no_order_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not an order"):
+        order_from(text)
+
+
+def test_orders_are_known_after_reopening_until_they_are_taken_back(room: Room) -> None:
+    journal = room.running()
+    journal.together([event(1), RememberOrder("dns", FREEZE), RememberOrder(None, LIFT)], T0)
+    journal.together([RememberOrder("dns", DRAIN), RememberOrder("ntp", FREEZE), Remember("dns", "k", None, 2)], T0)
+    journal.remember(RememberOrder("guard", replace(DRAIN, service="guard")))
+    assert journal.stop()
+    again, restored = room.journal()
+    assert restored.overrides == (DRAIN, replace(DRAIN, service="guard"), FREEZE)
+    assert restored.lift == LIFT
+    again.start()
+    again.together([RememberOrder("dns", None), RememberOrder(None, None)], T0)
+    again.remember(RememberOrder("guard", None))
+    assert again.stop()
+    third, restored = room.journal()
+    assert (restored.overrides, restored.lift) == ((FREEZE,), None)
+    assert third.stop()
+    with closing(sqlite3.connect(room.path)) as other:
+        assert other.execute("SELECT count(*) FROM ordered").fetchone() == (1,)
+
+
+def test_an_order_that_cannot_be_read_is_forgotten_aloud(room: Room, caplog) -> None:
+    journal = room.running()
+    journal.together([RememberOrder("dns", DRAIN), RememberOrder("ntp", FREEZE), RememberOrder(None, LIFT)], T0)
+    assert journal.stop()
+    with closing(sqlite3.connect(room.path)) as other, other:
+        other.execute("UPDATE ordered SET text = '{}' WHERE subject = 'guard'")
+        other.execute("UPDATE ordered SET text = ? WHERE subject = 'service dns'", (order_text(FREEZE),))
+    _, restored = room.journal()
+    assert (restored.overrides, restored.lift) == ((FREEZE,), None)
+    assert caplog.text.count("is forgotten") == 2
+
+
+def test_a_journal_of_the_layout_before_is_brought_up_to_date(room: Room, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_VERSIONS", database._VERSIONS[:1])
+        room.path.parent.mkdir()
+        database.create(room.path)
+        with closing(sqlite3.connect(room.path, isolation_level=None)) as other:
+            database.prepare(other, room.path)
+            other.execute(
+                "INSERT INTO event VALUES (7, ?, 'fra1', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL)", (T0,)
+            )
+            other.execute("INSERT INTO span VALUES ('event', 0, 1, ?, ?)", (T0, T0))
+            other.execute("INSERT INTO remembered VALUES ('dns', ?, ?, 7)", (ROUTE.key, route_text(ROUTE)))
+            other.execute("INSERT INTO meta VALUES ('generation', '7')")
+            assert other.execute("PRAGMA user_version").fetchone() == (1,)
+            journal_id = other.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()
+    journal, restored = room.journal()
+    assert (restored.last_event, [held.route for held in restored.believed]) == (7, [ROUTE])
+    assert (restored.overrides, restored.lift) == ((), None)
+    assert journal.set_aside is None
+    journal.start()
+    journal.together([event(8), RememberOrder("dns", DRAIN)], T0)
+    assert journal.stop()
+    assert room.ids() == [8, 7]
+    again, restored = room.journal()
+    assert restored.overrides == (DRAIN,)
+    assert again.meta("generation") == "7"
+    with closing(sqlite3.connect(room.path)) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone() == journal_id
+
+
+def test_a_damaged_journal_of_the_layout_before_tells_what_it_can(room: Room, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_VERSIONS", database._VERSIONS[:1])
+        room.path.parent.mkdir()
+        database.create(room.path)
+        with closing(sqlite3.connect(room.path, isolation_level=None)) as other:
+            database.prepare(other, room.path)
+            other.execute("INSERT INTO remembered VALUES ('dns', ?, ?, 7)", (ROUTE.key, route_text(ROUTE)))
+    contents = database.salvage(room.path)
+    assert (contents.last_event, contents.ordered) == (7, {})
+    assert contents.remembered == {("dns", ROUTE.key): (route_text(ROUTE), 7)}
 
 
 def test_the_greatest_id_survives_the_deletion_of_every_event(room: Room) -> None:
@@ -494,8 +614,8 @@ def test_putting_never_touches_the_database_from_the_callers_thread(room: Room, 
     users.clear()
     journal.start()
     journal.record(event(1), T0)
-    journal.remember(Remember("dns", ROUTE.prefix, ROUTE, 1))
-    journal.together([event(2), Remember("dns", ROUTE.prefix, None, 2)], T0)
+    journal.remember(Remember("dns", ROUTE.key, ROUTE, 1))
+    journal.together([event(2), Remember("dns", ROUTE.key, None, 2)], T0)
     journal.put_meta("key", "value")
     journal.messages([update()], T0)
     journal.quarantine(b"x", "why", T0)
@@ -541,7 +661,7 @@ def test_what_is_put_together_is_one_transaction(room: Room, monkeypatch) -> Non
 
     monkeypatch.setattr(Journal, "_write_puts", watch)
     journal.record(event(1), T0)
-    journal.together([event(2), Remember("dns", ROUTE.prefix, None, 2), event(3)], T0)
+    journal.together([event(2), Remember("dns", ROUTE.key, None, 2), event(3)], T0)
     journal.together([], T0)
     journal.record(event(4), T0)
     journal.start()
@@ -753,7 +873,7 @@ def test_what_a_damaged_journal_still_tells_is_carried_over(room: Room) -> None:
     journal = room.running()
     for number in range(1, 3_001):
         journal.record(event(number, device="edge1", details={"text": "x" * 50}), T0)
-    journal.remember(Remember("dns", ROUTE.prefix, ROUTE, 7))
+    journal.together([Remember("dns", ROUTE.key, ROUTE, 7), RememberOrder("dns", DRAIN), RememberOrder(None, LIFT)], T0)
     journal.put_meta("inventory", "edge1")
     assert journal.stop()
     with closing(sqlite3.connect(room.path)) as other:
@@ -766,9 +886,11 @@ def test_what_a_damaged_journal_still_tells_is_carried_over(room: Room) -> None:
     assert again.set_aside is not None
     assert restored.last_event == 3_000
     assert [believed.route for believed in restored.believed] == [ROUTE]
+    assert (restored.overrides, restored.lift) == ((DRAIN,), LIFT)
     assert again.meta("inventory") == "edge1"
     assert again.stop()
     third, restored = room.journal()
+    assert (restored.overrides, restored.lift) == ((DRAIN,), LIFT)
     assert third.set_aside is None
     assert restored.last_event == 3_000
 
@@ -938,7 +1060,8 @@ def test_too_many_events_are_refused_aloud(room: Room, monkeypatch) -> None:
 def test_a_removed_file_is_begun_anew_with_all_that_is_known(room: Room) -> None:
     journal = room.running()
     reader = room.reader()
-    journal.together([event(1), Remember("dns", ROUTE.prefix, ROUTE, 1)], T0)
+    journal.together([event(1), Remember("dns", ROUTE.key, ROUTE, 1), RememberOrder("dns", DRAIN)], T0)
+    journal.together([RememberOrder("ntp", FREEZE), RememberOrder("ntp", None)], T0)
     journal.put_meta("inventory", "edge1")
     flush(journal)
     assert [stored.id for stored in reader.events(EventQuery())] == [1]
@@ -950,6 +1073,7 @@ def test_a_removed_file_is_begun_anew_with_all_that_is_known(room: Room) -> None
     again, restored = room.journal()
     assert restored.last_event == 2
     assert [believed.route for believed in restored.believed] == [ROUTE]
+    assert restored.overrides == (DRAIN,)
     assert again.meta("inventory") == "edge1"
 
 
@@ -957,7 +1081,7 @@ def test_a_file_that_breaks_under_our_hands_is_set_aside(room: Room) -> None:
     journal = room.running()
     for number in range(1, 3_001):
         journal.record(event(number, details={"text": "x" * 50}), T0)
-    journal.remember(Remember("dns", ROUTE.prefix, ROUTE, 1))
+    journal.remember(Remember("dns", ROUTE.key, ROUTE, 1))
     flush(journal)
     with closing(sqlite3.connect(room.path)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -1109,7 +1233,7 @@ WRITER = """
             number += 1
             route = Route(prefix, med=number)
             journal.together(
-                (Event(id=number, event_type="x", details={"n": number}), Remember("dns", prefix, route, number)),
+                (Event(id=number, event_type="x", details={"n": number}), Remember("dns", route.key, route, number)),
                 number,
             )
         journal.messages([b'{"type": "update", "n": %d}' % number], number)

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exabgp_bfd.core.model import (
     DeviceView,
+    GuardView,
     Outcome,
     Route,
     RouteView,
@@ -27,9 +28,9 @@ def session(name: str, state: State, changes: int = 0) -> SessionView:
     return SessionView(Session("edge1", name), state, 0.0, 0.0, None, changes, None, ())
 
 
-def service(name: str, announced: bool, *routes: RouteView) -> ServiceView:
+def service(name: str, announced: bool, *routes: RouteView, layer: str = "health") -> ServiceView:
     rule = Service(name, tuple(route.route for route in routes), ())
-    return ServiceView(rule, announced, None, False, 0, 0, 1, (), routes, "")
+    return ServiceView(rule, announced, None, False, 0, 0, 1, (), routes, "", "full", layer, None, (), False)
 
 
 def route(prefix: str, announced: bool, **more) -> RouteView:
@@ -46,9 +47,11 @@ SNAPSHOT = Snapshot(
     sessions=(session("10.0.0.1", State.UP, 5), session("10.0.0.2", State.UNKNOWN), session('a"b\\c', State.DOWN, 1)),
     services=(
         service("dns", True, route("192.0.2.53/32", True), route("2001:db8::53/128", False)),
-        service("ntp", False),
+        service("ntp", False, layer="window"),
     ),
     neighbors={},
+    guard=GuardView(("ntp",), ("dns",), 1, None, blind=True, clock_doubted=False),
+    windows=(),
 )
 
 
@@ -98,6 +101,9 @@ def test_each_family_is_explained_once(world):
             "last_poll_success_timestamp_seconds",
             "polls_total",
             "service_announced",
+            "service_ordered",
+            "guard_held_services",
+            "guard_blind",
             "route_announced",
             "route_refused",
             "route_commands_total",
@@ -138,6 +144,10 @@ def test_services_and_their_routes(world):
     samples = world.scrape()
     assert samples["service_announced", ("dns",)] == 1
     assert samples["service_announced", ("ntp",)] == 0
+    assert samples["service_ordered", ("dns",)] == 0
+    assert samples["service_ordered", ("ntp",)] == 1
+    assert samples["guard_held_services", ()] == 1
+    assert samples["guard_blind", ()] == 1
     assert samples["route_announced", ("192.0.2.53/32", "dns")] == 1
     assert samples["route_announced", ("2001:db8::53/128", "dns")] == 0
 
