@@ -59,7 +59,7 @@ from exabgp_bfd.core.model import (
 )
 from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
-from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered
+from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered, left_behind
 from exabgp_bfd.core.session import Leg, Step, Track, transition
 from exabgp_bfd.core.timers import Timer, Timers
 from exabgp_bfd.core.windows import next_edge, open_since, open_until
@@ -81,6 +81,8 @@ class Engine:
         self._now = now
         self._offset = restored.wall - now
         self._clock_doubted_until: float | None = None
+        self._wall_at: float | None = None
+        """When something begins or ends next by the wall clock."""
         self._restored = restored
         self._timers = Timers()
         self._outbox = Outbox(restored.last_event)
@@ -121,6 +123,8 @@ class Engine:
     def handle(self, event: Input, now: float) -> list[Effect]:
         """Takes one input at a time `now` and returns what is to be done, in the order in which it must be done."""
         self._now = now = max(now, self._now)
+        if self._wall_at is not None and self._wall_at <= now:
+            self._review(now, None)  # what is observed from now on is observed after it
         self._take(event, now)
         self._fire(now)
         if self._due:
@@ -139,7 +143,8 @@ class Engine:
 
     def next_deadline(self) -> float | None:
         """When `Tick` must come at the latest, None: never."""
-        return self._timers.next()
+        moments = [moment for moment in (self._timers.next(), self._wall_at) if moment is not None]
+        return min(moments, default=None)
 
     def objection(self, order: Order | Clear) -> ConfigError | None:
         """Why an order cannot be taken, None: it can."""
@@ -207,8 +212,7 @@ class Engine:
                 self._forget_override(override, started, "its service is no longer configured")
         for service in self._inventory.services.values():
             if service.ordered() is not None:
-                self._sync(service, now)
-                self._forced[service.spec.name] = (service, started)
+                self._ordered(service, started, now)
         self._review(now, started)
         for held in restored.believed:
             self._take_up(held, restored, started, now)
@@ -419,6 +423,7 @@ class Engine:
         self, device: DeviceTrack, seen: Observation, now: float, poll: Poll, cause: int | None, *, counts: bool
     ) -> None:
         track = device.tracks.get(seen.session.id)
+        is_new = track is None
         if track is None:
             track = self._inventory.meet(device, seen.session, now)
             self._touch_all(track)
@@ -443,6 +448,10 @@ class Engine:
             )
         if flaps:
             self._flapped(track, seen, flaps, now, poll)
+        if is_new:
+            for leg in track.legs:
+                if leg.service.adopted:  # what it waited for is no longer any number of sessions
+                    self._due.setdefault(leg.service.spec.name, (leg.service, {}))[1].setdefault(False, track.event)
         if track.settled:
             return
         for leg in track.legs:
@@ -470,6 +479,9 @@ class Engine:
                 track.settled = False
                 # What is only damped may last an hour: the usual pace will do.
                 changing = changing or leg.damped_until is None
+        self._set_changing(device, track, changing=changing)
+
+    def _set_changing(self, device: DeviceTrack, track: Track, *, changing: bool) -> None:
         if changing is track.changing:
             return
         track.changing = changing
@@ -593,7 +605,7 @@ class Engine:
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _fire(self, now: float) -> None:  # noqa: C901, PLR0912 - a line for each kind of timer
+    def _fire(self, now: float) -> None:  # noqa: C901 - a line for each kind of timer
         """Fires what is due; a timer whose reason has gone does nothing."""
         for when, kind, of in self._timers.due(now):
             match kind:
@@ -617,9 +629,8 @@ class Engine:
                 case Timer.SERVICE:
                     service = self._inventory.services.get(of)
                     if service is not None:
-                        self._forced.setdefault(of, (service, None))
-                case Timer.WALL:
-                    self._review(now, None)
+                        cause = service.held_cause if service.held else service.ordered_by
+                        self._forced.setdefault(of, (service, cause))
 
     def _unconfirmed(self, leg: Leg, now: float) -> None:
         before = leg.verdict
@@ -651,11 +662,7 @@ class Engine:
             cause=track.event,
             details={"missing_seconds": round(now - track.since, 3)},
         )
-        if track.changing:
-            track.changing = False
-            device.changing -= 1
-            if not device.changing:
-                self._outbox.pace(device.spec.name, quick=False)
+        self._set_changing(device, track, changing=False)
         for leg, service in zip(track.legs, self._inventory.forget(device, track), strict=True):
             self._touch(service)
             self._due.setdefault(service.spec.name, (service, {}))[1][bool(leg.verdict)] = event
@@ -672,7 +679,7 @@ class Engine:
             return
         if track.state is State.UNKNOWN:
             if track.held and not self._sight.blind:
-                self._unheard(device, track, now)
+                self._unheard(device, track, now, track.event)
             track.watched = track.held
             return
         track.watched = False
@@ -682,24 +689,28 @@ class Engine:
             self._change(track, seen, now, Source.TIMER, None, None)
         else:
             self._became(track, seen, now, self._unreachable(device, now))
-        self._unheard(device, track, now)
+        self._unheard(device, track, now, track.event)
 
-    def _unheard(self, device: DeviceTrack, track: Track, now: float) -> None:
+    def _unheard(self, device: DeviceTrack, track: Track, now: float, cause: int | None) -> None:
         """Each service makes of an unknown session what its rule says, unless we see nothing at all."""
-        blind = any(leg.read(State.UNKNOWN) is Reading.DOWN for leg in track.legs) and self._sees_nothing(device, now)
+        falls = any(leg.read(State.UNKNOWN) is Reading.DOWN and leg.verdict is not False for leg in track.legs)
+        blind = falls and self._sees_nothing(device, now)
+        if blind and not track.held:
+            self._sight.held.append(track)
         track.held = blind
         for leg in track.legs:
             if not (blind and leg.read(State.UNKNOWN) is Reading.DOWN):
-                self._sample(device, leg, State.UNKNOWN, now, track.event, counts=False)
+                self._sample(device, leg, State.UNKNOWN, now, cause, counts=False)
             else:
                 leg.pause()
         if blind:
             track.watched = True
-            self._sight.held.append(track)
         track.run.clear()
-        self._settle(device, track, State.UNKNOWN)
         if blind:
             track.settled = False
+            self._set_changing(device, track, changing=False)  # asking more often would not make us see
+        else:
+            self._settle(device, track, State.UNKNOWN)
 
     def _unreachable(self, device: DeviceTrack, now: float) -> int:
         """The one event that explains all the sessions of a device that fell silent."""
@@ -742,6 +753,7 @@ class Engine:
         details = {"reason": "our own loop stalled", "seconds": round(stall.seconds, 3)}
         self._outbox.event("guard_held", source=Source.ENGINE, details=details)
         for device in self._inventory.devices.values():
+            device.empty_since = None  # what it said before we slept, it has not said since
             for track in device.tracks.values():
                 track.run.clear()
                 for leg in track.legs:
@@ -779,17 +791,16 @@ class Engine:
                 track.watched = True
                 self._timers.set(now, Timer.STALE, track)
 
-    def _held_back(self, service: ServiceTrack, now: float) -> bool:
+    def _held_back(self, service: ServiceTrack, now: float, cause: int | None) -> bool:
         """Whether the limit of withdrawn services keeps one announced."""
         if not service.announced:
             return False
         again = self._limit.refuses(service.spec.name, len(self._inventory.services), now)
         if again is None:
-            service.held = False
             return False
         self._timers.set(again, Timer.SERVICE, service.spec.name)
         if not service.held:
-            service.held = True
+            service.held, service.held_cause = True, cause
             self._held.append(service.spec.name)
         self._touch(service)
         return True
@@ -830,7 +841,7 @@ class Engine:
         """What begins or ends by the wall clock: overrides, the lifting of the limit, windows."""
         if self._clock_doubted_until is not None:
             if now < self._clock_doubted_until:
-                self._timers.set(self._clock_doubted_until, Timer.WALL, None)
+                self._wall_at = self._clock_doubted_until
                 return
             self._clock_doubted_until = None
         wall = self._wall(now)
@@ -857,8 +868,14 @@ class Engine:
         )
         self._set_override(service, None, event, now)
 
+    def _windows_of(self, plan: Plan, wall: float) -> dict[str, Window]:
+        """The windows of a plan that are open; while the clock is doubted those that were open, and no others."""
+        if self._clock_doubted_until is not None:
+            return {each.name: each for each in plan.windows if each.name in self._open}
+        return {each.name: each for each in plan.windows if open_until(each, wall) is not None}
+
     def _review_windows(self, now: float, wall: float, cause: int | None) -> None:
-        now_open = {each.name: each for each in self._inventory.plan.windows if open_until(each, wall) is not None}
+        now_open = self._windows_of(self._inventory.plan, wall)
         if now_open == self._open:
             return
         was, self._open = self._open, now_open
@@ -873,32 +890,33 @@ class Engine:
     def _maintain(self, now: float, cause: int | None) -> None:
         """Lets the open windows hold over sessions and services."""
         before = {name: service.windows for name, service in self._inventory.services.items()}
-        decided, freed = self._inventory.maintain(self._open.values())
-        for leg, _ in decided:
-            self._judged_anew(leg, cause)
-        for leg in freed:
+        for leg, verdict in self._inventory.maintain(self._open.values()):
+            self._touch(leg.service)
+            if leg.verdict is not verdict:
+                self._judged_anew(leg, cause)
             track = leg.track
             if track is not None:
                 track.settled = False
-                if track.state is State.UNKNOWN:  # no sample will come: what it counts as is to be said now
-                    device = self._inventory.devices[track.session.device]
-                    self._sample(device, leg, State.UNKNOWN, now, cause, counts=False)
+                if track.state is State.UNKNOWN and leg.window is None:
+                    # No sample will come: what it counts as is to be said now.
+                    self._unheard(self._inventory.devices[track.session.device], track, now, cause)
         for name, service in self._inventory.services.items():
             if service.windows != before[name]:
-                self._sync(service, now)
-                self._forced[name] = (service, cause)
+                self._ordered(service, cause, now)
             if service.windows or before[name]:
                 self._touch(service)
 
     def _set_wall_timer(self, now: float, wall: float) -> None:
+        if self._clock_doubted_until is not None:
+            self._wall_at = self._clock_doubted_until
+            return
         edges = [next_edge(window, wall) for window in self._inventory.plan.windows]
         edges += [
             service.override.expires for service in self._inventory.services.values() if service.override is not None
         ]
         edges.append(self._limit.lift.expires if self._limit.lift is not None else None)
         following = min((edge for edge in edges if edge is not None), default=None)
-        if following is not None:
-            self._timers.set(max(now + 0.001, following - self._offset), Timer.WALL, None)
+        self._wall_at = None if following is None else max(now + 0.001, following - self._offset)
 
     # --- orders -------------------------------------------------------------------------------------------------
 
@@ -929,9 +947,7 @@ class Engine:
     def _set_override(self, service: ServiceTrack, override: Override | None, event: int, now: float) -> None:
         service.override = override
         self._outbox.remember(RememberOrder(service.spec.name, override))
-        self._sync(service, now)
-        self._forced[service.spec.name] = (service, event)
-        self._touch(service)
+        self._ordered(service, event, now)
 
     def _forget_override(self, override: Override, cause: int, why: str) -> None:
         details = {"reason": why, "was": _order_details(override)}
@@ -962,21 +978,27 @@ class Engine:
         kind = "service_disabled" if disabled.present else "service_enabled"
         details = {"file": service.spec.disable_file, "action": service.spec.on_disable.value}
         event = self._outbox.event(kind, service=disabled.service, source=Source.SELF, details=details)
+        self._ordered(service, event, now)
+
+    def _ordered(self, service: ServiceTrack, event: int | None, now: float) -> None:
+        """Something else is ordered of a service, or nothing any more."""
+        service.ordered_by = event
         self._sync(service, now)
-        self._forced[disabled.service] = (service, event)
+        self._forced[service.spec.name] = (service, event)
         self._touch(service)
 
-    def _sync(self, service: ServiceTrack, now: float) -> None:
+    def _sync(self, service: ServiceTrack, now: float, *, timed: bool = True) -> None:
         """Begins or ends a drain, as what is ordered of a service has it now."""
         order = service.ordered()
         if order is None or order.action is not Action.DRAIN:
             service.end_drain()
             return
         if service.draining_until is None:
-            since = self._ordered_since(service, order.layer)
+            # A route that says so has drained since it was ordered, in another life of ours; else it begins now.
+            since = self._ordered_since(service, order.layer) if service.says_graceful_shutdown else None
             begun = now if since is None else min(now, since - self._offset)
             service.drain(max(now, begun + service.spec.drain_time))
-        if service.draining_until is not None:
+        if service.draining_until is not None and timed:
             self._timers.set(service.draining_until, Timer.SERVICE, service.spec.name)
 
     def _ordered_since(self, service: ServiceTrack, layer: Layer) -> float | None:
@@ -1002,15 +1024,15 @@ class Engine:
         if service.returning_until is not None and service.returning_until > now:
             self._timers.set(service.returning_until, Timer.SERVICE, service.spec.name)
         off = ruling.mode is Mode.OFF
-        if off and ruling.layer in (Layer.HEALTH, Layer.START) and self._held_back(service, now):
+        speaks_for = not off and service.level <= was
+        cause = causes[speaks_for] if speaks_for in causes else causes.get(not speaks_for)
+        if off and ruling.layer in (Layer.HEALTH, Layer.START) and self._held_back(service, now, cause):
             return
         if service.held:
             service.held = False
             self._touch(service)
         if ruling.mode is Mode.KEEP:
             return
-        speaks_for = not off and service.level <= was
-        cause = causes[speaks_for] if speaks_for in causes else causes.get(not speaks_for)
         for route in service.routes:
             if off:
                 if route.said is not None or (anew and not route.verified):
@@ -1037,7 +1059,7 @@ class Engine:
         }
         event = self._outbox.event("reloaded", source=Source.API, actor=reload.actor, details=details)
         self._limit.guard = reload.plan.guard
-        orphans = list(after.orphans)
+        orphans, moved, newcomers = list(after.orphans), list(after.moved), list(after.newcomers)
         after.take_over()
         self._settle_in(now)
         self._renew_views(before)
@@ -1045,22 +1067,41 @@ class Engine:
             if service.override is not None and service.spec.name not in after.services:
                 self._forget_override(service.override, event, "its service is no longer configured")
         wall = self._wall(now)
-        self._open = {each.name: each for each in reload.plan.windows if open_until(each, wall) is not None}
+        self._open = self._windows_of(reload.plan, wall)
         self._maintain(now, event)
-        for device in after.devices.values():
-            for track in device.tracks.values():
-                for leg in track.legs:
-                    self._watch(leg)
         for service, route in orphans:
             rule = "its service left the configuration" if service.spec.name in removed else "it left its service"
             self._routes.withdraw(service, route, event, now, rule)
+        for was, service, route in moved:
+            self._outbox.remember(Remember(was, route.spec.key, None, event))
+            self._outbox.remember(Remember(service.spec.name, route.spec.key, route.said, event))
+        self._watch_anew(before, event, now)
+        self._due.clear()
         self._forced.clear()
         for service in after.services.values():
+            service.ordered_by = event if service.windows else service.ordered_by
             self._sync(service, now)
-            was = service.level
+            level = service.level
             service.judge()
-            self._apply(service, {True: event, False: event}, now, was, anew=False)
+            self._apply(service, {True: event, False: event}, now, level, anew=False)
+        for service, route in newcomers:
+            if route.said is None:  # ExaBGP announces a watchdog's routes by itself until it is told
+                self._routes.withdraw(service, route, event, now, service.rule())
         self._set_wall_timer(now, wall)
+
+    def _watch_anew(self, before: Inventory, event: int, now: float) -> None:
+        """What legs, sessions and devices wait for by other rules than before."""
+        for name, device in self._inventory.devices.items():
+            other = name in before.devices and before.devices[name].spec != device.spec
+            for track in device.tracks.values():
+                for leg in track.legs:
+                    self._watch(leg)
+                if other:
+                    self._timers.set(now, Timer.STALE, track)
+                if track.state is State.MISSING:
+                    self._timers.set(track.since + self._inventory.plan.forget_after, Timer.FORGET, track)
+                if track.state is State.UNKNOWN:
+                    self._unheard(device, track, now, event)
 
     def _renew_views(self, before: Inventory) -> None:
         self._service_views.clear()
@@ -1069,30 +1110,41 @@ class Engine:
                 if name not in self._inventory.devices:
                     self._session_views.pop(id_, None)
                     self._dirty_sessions.pop(id_, None)
-                else:
+                elif (view := self._session_views.get(id_)) is not None and view.services != _services_of(track):
                     self._dirty_sessions[id_] = track
 
     def preview(self, plan: Plan, now: float) -> Preview:
         """What another plan would change at once, if it held from now on; changes nothing."""
         before, after = self._inventory, Inventory(plan, self._inventory)
         wall = self._wall(now)
-        after.maintain([each for each in plan.windows if open_until(each, wall) is not None])
+        after.maintain(self._windows_of(plan, wall).values())
         withdraws: list[Command] = [
             Withdraw(0, service.spec.name, route.said or route.spec) for service, route in after.orphans
         ]
         announces: list[Command] = []
+        limit = self._limit.trial(plan.guard)
         for name, service in after.services.items():
-            order = service.ordered()
-            if order is not None and order.action is Action.DRAIN and service.draining_until is None:
-                service.drain(now + service.spec.drain_time)
+            self._sync(service, now, timed=False)
             service.judge()
             ruling = service.rule_on(now)
+            falls = ruling.mode is Mode.OFF and ruling.layer in (Layer.HEALTH, Layer.START) and service.announced
+            if falls and limit.refuses(name, len(after.services), now) is not None:
+                continue
             for route in service.routes if ruling.mode is not Mode.KEEP else ():
                 target = ruling.target(route.spec)
                 if ruling.mode is Mode.OFF and route.said is not None:
                     withdraws.append(Withdraw(0, name, route.said))
                 elif ruling.mode is Mode.ON and route.said != target:
+                    left = left_behind(route.said, target) if route.said is not None else None
+                    if left is not None:
+                        withdraws.append(Withdraw(0, name, left))
                     announces.append(Announce(0, name, target))
+        said = {(each.service, each.route.key) for each in announces}
+        withdraws += [
+            Withdraw(0, service.spec.name, route.spec)
+            for service, route in after.newcomers
+            if (service.spec.name, route.spec.key) not in said
+        ]
         added, removed = _apart(before.services, after.services)
         devices_added, devices_removed = _apart(before.devices, after.devices)
         return Preview(
@@ -1184,11 +1236,20 @@ def _route_words(route: RouteTrack) -> str:
     return f"{route.spec.key} is {state}; {taken}" + (f"; seen going to {seen}" if seen else "")
 
 
+def _services_of(track: Track) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(leg.service.spec.name for leg in track.legs))
+
+
 def _session_view(track: Track) -> SessionView:
-    services = tuple(dict.fromkeys(leg.service.spec.name for leg in track.legs))
-    state = track.state or State.UNKNOWN
     return SessionView(
-        track.session, state, track.since, track.heard, track.diagnostic, track.changes, track.event, services
+        track.session,
+        track.state or State.UNKNOWN,
+        track.since,
+        track.heard,
+        track.diagnostic,
+        track.changes,
+        track.event,
+        _services_of(track),
     )
 
 

@@ -69,6 +69,12 @@ class Limit:
         self.lift: Lift | None = None
         self._withdrawn: dict[str, float] = {}
 
+    def trial(self, guard: Guard) -> Limit:
+        """One that may be asked without being changed."""
+        limit = Limit(guard)
+        limit.lift, limit._withdrawn = self.lift, dict(self._withdrawn)
+        return limit
+
     def number(self, services: int) -> int | None:
         """The limit as a number of services; None: there is none."""
         limits = []

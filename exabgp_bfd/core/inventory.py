@@ -19,6 +19,7 @@ from exabgp_bfd.core.model import (
     Selector,
     Service,
     Session,
+    Watchdog,
     Window,
 )
 from exabgp_bfd.core.policy import ServiceTrack, key, keys, matches
@@ -78,6 +79,10 @@ class Inventory:
         """The legs of the sessions taken over; the sessions themselves still have their older ones."""
         self.orphans: list[tuple[ServiceTrack, RouteTrack]] = []
         """Targets that may be announced, and that no service has any more."""
+        self.moved: list[tuple[str, ServiceTrack, RouteTrack]] = []
+        """Targets that another service has than before, which is named."""
+        self.newcomers: list[tuple[ServiceTrack, RouteTrack]] = []
+        """Watchdogs that nobody had before."""
         self._heirs: list[tuple[RouteTrack, ServiceTrack, RouteTrack]] = []
         self._before = before
         for service in plan.services:
@@ -146,6 +151,12 @@ class Inventory:
                 place.said, place.verified, place.accepted = route.said, route.verified, route.accepted
                 place.refusals, place.confirmed, place.event = route.refusals, set(route.confirmed), route.event
                 self._heirs.append((route, owner, place))
+                if owner.spec.name != old.spec.name:
+                    self.moved.append((old.spec.name, owner, place))
+        known = {route.spec.key for old in before.services.values() for route in old.routes}
+        self.newcomers = [
+            owned for key_, owned in now_at.items() if key_ not in known and isinstance(owned[1].spec, Watchdog)
+        ]
         for name, service in self.services.items():
             was = before.services.get(name)
             if was is None or _follows_others(service, was):
@@ -227,13 +238,10 @@ class Inventory:
 
     # --- maintenance --------------------------------------------------------------------------------------------
 
-    def maintain(self, windows: Iterable[Window]) -> tuple[list[tuple[Leg, bool | None]], list[Leg]]:
-        """These windows are open now, and no others; the legs whose verdict changed, with the one before, and those
-        that are free again.
-        """
+    def maintain(self, windows: Iterable[Window]) -> list[tuple[Leg, bool | None]]:
+        """These windows are open now, and no others; the legs that they change, and the verdict of each before."""
         self._open(windows)
-        decided: list[tuple[Leg, bool | None]] = []
-        freed: list[Leg] = []
+        changed: list[tuple[Leg, bool | None]] = []
         for device in self.devices.values():
             for track in device.tracks.values():
                 window = device.window_over(track.session) if device.windows else None
@@ -243,13 +251,10 @@ class Inventory:
                         continue
                     before = leg.verdict
                     leg.maintain(window)
-                    if leg.verdict is not before:
-                        leg.service.count(before, -1)
-                        leg.service.count(leg.verdict, 1)
-                        decided.append((leg, before))
-                    if window is None:
-                        freed.append(leg)
-        return decided, freed
+                    leg.service.count(before, -1)
+                    leg.service.count(leg.verdict, 1)
+                    changed.append((leg, before))
+        return changed
 
     def _open(self, windows: Iterable[Window]) -> None:
         by_service: dict[str, list[Window]] = {}
@@ -314,7 +319,7 @@ def _go_on(service: ServiceTrack, was: ServiceTrack) -> None:
         was.drained,
         was.returning_until,
     )
-    service.held = was.held
+    service.held, service.held_cause, service.ordered_by = was.held, was.held_cause, was.ordered_by
 
 
 def _same_level(service: ServiceTrack, was: ServiceTrack) -> int:

@@ -126,8 +126,12 @@ class ServiceTrack:
     drained: bool = False
     """Whether a drain has come to its end, so that it comes back in the same order."""
     returning_until: float | None = None
+    ordered_by: int | None = None
+    """The event that last changed what is ordered of it."""
     held: bool = False
     """Whether the guard's limit keeps it announced."""
+    held_cause: int | None = None
+    """What would have had it withdrawn, had the limit not been."""
     gone: bool = False
     """True once it left the plan: timers may still know it."""
 
@@ -168,6 +172,16 @@ class ServiceTrack:
     def announced(self) -> bool:
         """Whether any of its routes is believed announced."""
         return any(route.said is not None for route in self.routes)
+
+    @property
+    def says_graceful_shutdown(self) -> bool:
+        """Whether a route of it is announced as draining, and not because it is configured so."""
+        return any(
+            route.said is not None
+            and without_graceful_shutdown(route.said) != route.said
+            and without_graceful_shutdown(route.spec) == route.spec
+            for route in self.routes
+        )
 
     # --- the ladder ---------------------------------------------------------------------------------------------
 
@@ -270,6 +284,7 @@ class ServiceTrack:
             case Action.WITHDRAW:
                 return Ruling(Mode.OFF, order.layer, order.text)
             case Action.ANNOUNCE:
+                self.drained = False  # announced in full: there is nothing to come back from
                 return Ruling(Mode.ON, order.layer, order.text)
             case Action.DRAIN:
                 return self._drain(order, now)

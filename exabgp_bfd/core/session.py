@@ -147,10 +147,11 @@ class Leg:
         damping = self.service.spec.damping
         if damping is None:
             return False
-        self.penalty = min(damping.ceiling, self.penalty_at(now) + count * damping.penalty)
-        self.penalized = now
-        if self.suppressed and self.penalty < damping.reuse:
+        decayed = self.penalty_at(now)
+        if decayed < damping.reuse:
             self.suppressed = False
+        self.penalty = min(damping.ceiling, decayed + count * damping.penalty)
+        self.penalized = now
         if self.suppressed or self.penalty < damping.cutoff:
             return False
         self.suppressed = True
@@ -316,6 +317,10 @@ class Track:
     ups: int | None = None
     downs: int | None = None
     last_up: int | None = None
+    seen_ups: int = 0
+    """How often it was seen coming up since `ups` or `last_up` were told."""
+    seen_downs: int = 0
+    """How often it was seen going down since `downs` was told."""
     gone: bool = False
     """True once it was forgotten: timers may still know it."""
 
@@ -335,19 +340,27 @@ class Track:
         return hidden
 
     def _hidden_flaps(self, seen: Observation) -> int:
-        ups, downs = _more(self.ups, seen.ups), _more(self.downs, seen.downs)
-        renewed = None not in (self.last_up, seen.last_up) and seen.last_up != self.last_up
-        first = self.ups is None and self.downs is None and self.last_up is None
-        self.ups = seen.ups if seen.ups is not None else self.ups
-        self.downs = seen.downs if seen.downs is not None else self.downs
-        self.last_up = seen.last_up if seen.last_up is not None else self.last_up
-        if first or not (ups or downs or renewed):
-            return 0
-        # What was seen is no secret: a session that came up came up once, one that went down went down once.
+        """How often it went down and came up unseen, by the MIB's counters since they were last told."""
         is_up = seen.state is State.UP
-        came_up = is_up and (self.path is False or self.state not in (State.UP, State.UNKNOWN))
-        went_down = not is_up and (self.path is True or self.state is State.UP)
-        hidden = max(ups - came_up, downs - went_down, int(renewed and is_up and not came_up))
+        # What was seen is no secret: a session that came up came up once, one that went down went down once.
+        self.seen_ups += is_up and (self.path is False or self.state not in (State.UP, State.UNKNOWN))
+        self.seen_downs += (
+            not is_up and (self.path is True or self.state is State.UP) and PATH[seen.state] is not self.path
+        )
+        hidden = 0
+        ups = _more(self.ups, seen.ups)
+        if seen.last_up is not None:
+            if self.last_up is not None and seen.last_up != self.last_up:
+                ups = max(ups, 1)
+            self.last_up = seen.last_up
+        if ups:
+            hidden = ups - self.seen_ups
+        if downs := _more(self.downs, seen.downs):
+            hidden = max(hidden, downs - self.seen_downs)
+        if seen.ups is not None or seen.last_up is not None:
+            self.ups, self.seen_ups = seen.ups if seen.ups is not None else self.ups, 0
+        if seen.downs is not None:
+            self.downs, self.seen_downs = seen.downs, 0
         return min(max(0, hidden), FLAPS_A_SAMPLE)
 
 

@@ -25,8 +25,6 @@ class Timer(Enum):
     """A command that was not taken is said again."""
     SERVICE = auto()
     """A drain, an orderly return or the guard's hold of a service may end."""
-    WALL = auto()
-    """Something begins or ends by the wall clock."""
 
 
 class Timers:
