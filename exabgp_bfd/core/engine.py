@@ -370,16 +370,13 @@ class Engine:
         """A device that was silent answers: its sessions are what they are, and one event says why they changed."""
         silent = round(now - device.heard, 3) if device.heard is not None else None
         details = {"silent_seconds": silent, "sessions": len(device.tracks)}
-        device.unheard_event = self._outbox.event(
+        device.back_event = self._outbox.event(
             "device_reachable",
             device=device.spec.name,
             source=Source.SNMP_POLL,
             cause=device.unheard_event,
             details=details,
         )
-        for track in device.tracks.values():
-            if track.state is State.UNKNOWN:
-                track.event = device.unheard_event
         device.unheard_event = None
 
     def _webhook(self, webhook: Webhook, now: float) -> None:
@@ -495,9 +492,9 @@ class Engine:
         """Records that a session's state is another now, and if it failed or recovered, that too."""
         details = _session_details(track, seen)
         name, session = track.session.device, track.session.id
-        explained = track.state is State.UNKNOWN and seen.state is track.before and track.event is not None
-        if explained:
-            cause = track.event  # it is as it was before its device fell silent: that one answers again says it all
+        if track.silenced and seen.state is track.before:
+            # It is as it was before its device fell silent: that one answers again says it all.
+            cause = self._inventory.devices[name].back_event
         elif source is not Source.WEBHOOK:
             cause = self._outbox.event(
                 "snmp_poll", device=name, session=session, source=source, cause=cause, details=details
@@ -517,7 +514,7 @@ class Engine:
         track.path = {State.UP: True, State.ADMIN_DOWN: track.path, State.UNKNOWN: track.path}.get(seen.state, False)
         track.state, track.diagnostic, track.since, track.event = seen.state, seen.diagnostic, now, event
         track.changes += 1
-        track.settled = False
+        track.settled = track.silenced = False
         self._dirty_sessions[track.session.id] = track
         if seen.state is State.MISSING:
             self._timers.set(now + self._inventory.plan.forget_after, Timer.FORGET, track)
@@ -689,6 +686,7 @@ class Engine:
             self._change(track, seen, now, Source.TIMER, None, None)
         else:
             self._became(track, seen, now, self._unreachable(device, now))
+            track.silenced = True
         self._unheard(device, track, now, track.event)
 
     def _unheard(self, device: DeviceTrack, track: Track, now: float, cause: int | None) -> None:
@@ -767,7 +765,7 @@ class Engine:
         """Whether every device fell silent at once: then it is our own eyes that are shut."""
         if self._sight.blind:
             return True
-        if not self._sight.lost(device, self._inventory.devices.values()):
+        if not self._sight.lost(device, self._inventory.devices.values(), now):
             return False
         self._sight.blind = True
         details = {
@@ -1200,7 +1198,8 @@ class Engine:
 def explain(service: ServiceTrack, now: float) -> Explanation:
     """A service's announcement in plain words."""
     ruling = service.rule_on(now)
-    because = [f"decided by {ruling.layer.value}: {ruling.rule}"]
+    layer = Layer.GUARD if service.held and ruling.mode is Mode.OFF else ruling.layer
+    because = [f"decided by {layer.value}: {ruling.rule}"]
     order = service.ordered()
     if order is not None:
         health = service.health()

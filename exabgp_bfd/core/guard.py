@@ -40,13 +40,15 @@ class Sight:
         held, self.held = self.held, []
         return held
 
-    def lost(self, device: DeviceTrack, devices: Iterable[DeviceTrack]) -> bool:
+    def lost(self, device: DeviceTrack, devices: Iterable[DeviceTrack], now: float) -> bool:
         """Whether a device's silence is ours: another fell silent when it did, and none was heard since.
 
         Heard since means well into its silence: those asked at other moments were heard a little later than it.
         """
         begun = device.heard if device.heard is not None else self._since
         patience = device.spec.stale_after
+        if now < begun + patience:
+            return False
         company = False
         for other in devices:
             if other is device:

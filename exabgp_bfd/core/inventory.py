@@ -42,6 +42,8 @@ class DeviceTrack:
     reason: str = ""
     unheard_event: int | None = None
     """The event that says it is silent, which explains all its sessions."""
+    back_event: int | None = None
+    """The event that says it answers again."""
     empty_since: float | None = None
     """Since when it answers that it has no session at all, though it had some."""
     refilling_until: float | None = None
@@ -122,7 +124,7 @@ class Inventory:
             if old is None:
                 continue
             device.heard, device.reachable, device.reason = old.heard, old.reachable, old.reason
-            device.unheard_event = old.unheard_event
+            device.unheard_event, device.back_event = old.unheard_event, old.back_event
             device.empty_since, device.refilling_until = old.empty_since, old.refilling_until
             device.look_causes = dict(old.look_causes)
             device.changing = old.changing

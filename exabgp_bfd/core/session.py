@@ -272,6 +272,8 @@ class Leg:
             return f"{state.value} says nothing of the path (hold): {last}, as before"
         if state in (State.ADMIN_DOWN, State.MISSING, State.UNKNOWN):
             return f"on_{state.value} = {self.read(state).value}"
+        if state is State.UP and not self.verdict:
+            return f"seen up, and not yet again since: 0 of {self.service.spec.rise} good samples"
         return f"seen {state.value}"
 
     def _why_not_up(self, now: float | None) -> str:
@@ -298,6 +300,8 @@ class Track:
     """What was last known of the path, kept through admin_down and unknown."""
     before: State | None = None
     """The state before it was unknown."""
+    silenced: bool = False
+    """Whether it is unknown because its whole device is silent."""
     diagnostic: Diagnostic | None = None
     changes: int = 0
     event: int | None = None
@@ -341,12 +345,10 @@ class Track:
 
     def _hidden_flaps(self, seen: Observation) -> int:
         """How often it went down and came up unseen, by the MIB's counters since they were last told."""
-        is_up = seen.state is State.UP
         # What was seen is no secret: a session that came up came up once, one that went down went down once.
-        self.seen_ups += is_up and (self.path is False or self.state not in (State.UP, State.UNKNOWN))
-        self.seen_downs += (
-            not is_up and (self.path is True or self.state is State.UP) and PATH[seen.state] is not self.path
-        )
+        last = self.before if self.state is State.UNKNOWN else self.state
+        self.seen_ups += seen.state is State.UP and last is not State.UP
+        self.seen_downs += seen.state is not State.UP and last is State.UP
         hidden = 0
         ups = _more(self.ups, seen.ups)
         if seen.last_up is not None:
