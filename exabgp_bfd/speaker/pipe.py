@@ -125,6 +125,8 @@ class Pipe:
         self._thread: threading.Thread | None = None
         self._stop_read, self._stop_write = os.pipe()
         self._control: deque[bytes] = deque()
+        self._given_up: deque[_Pending] = deque()
+        """Commands without an answer, of which the engine is yet to be told."""
         self._scheduled = threading.Event()
         self._pending: deque[_Pending] = deque()
         self._detail = ""
@@ -302,14 +304,18 @@ class Pipe:
             pending.expired = True
         self.counters.expired += len(expired)
         self._arm()
-        self._give_up(expired)
+        under_way = bool(self._given_up)
+        self._given_up.extend(expired)
+        if not under_way:
+            self._give_up()
 
-    def _give_up(self, expired: list[_Pending]) -> None:
+    def _give_up(self) -> None:
         """Tells of commands without an answer, so many in a turn of the loop: there may be thousands of them."""
-        for pending in expired[:EXPIRED_SLICE]:
+        for _ in range(min(len(self._given_up), EXPIRED_SLICE)):
+            pending = self._given_up.popleft()
             self._deliver(Answer(pending.command, Outcome.TIMEOUT, f"no answer in {self.ack_timeout:g} s"))
-        if expired[EXPIRED_SLICE:] and self._loop is not None:
-            self._loop.call_soon(self._give_up, expired[EXPIRED_SLICE:])
+        if self._given_up and self._loop is not None:
+            self._loop.call_soon(self._give_up)
 
     def _later(self, answer: Answer) -> None:
         if self._loop is not None:

@@ -24,6 +24,7 @@ from exabgp_bfd.core.model import (
     Note,
     Observation,
     Outcome,
+    Pace,
     Plan,
     Poll,
     Reading,
@@ -147,20 +148,20 @@ class History:
         return last
 
     def bad_since_up(self):
-        """The bad samples since the last Up."""
-        tail: list[State] = []
+        """The bad samples since the last Up, whatever said nothing in between."""
+        tail: list[Sample] = []
         for sample in self.samples:
-            tail = [] if sample.state is State.UP else [*tail, sample.state]
-        return [state for state in tail if state in BAD or state is State.MISSING]
+            tail = [] if sample.state is State.UP else [*tail, sample]
+        return [sample for sample in tail if sample.state in BAD or sample.state is State.MISSING]
 
     def surely_down(self, service):
-        """So many bad samples in a row that no rule excuses them."""
-        return len(self.bad_since_up()) >= max(2, service.fall)
+        """Seen bad twice, and `fall` times by what came by itself (the first counts, whoever asked for it)."""
+        return enough_bad(self.bad_since_up(), service)
 
     def speaks_against(self, service):
         """Whether it was seen bad, at least `fall` times and a vanished row twice, since it was last seen up."""
         bad = self.bad_since_up()
-        return len(bad) >= service.fall and (any(state in BAD for state in bad) or len(bad) >= 2)
+        return counted(bad) >= service.fall and (any(each.state in BAD for each in bad) or len(bad) >= 2)
 
     def ever_spoke_against(self, service):
         """The same since it last counted as up, whatever was seen in between."""
@@ -177,12 +178,25 @@ class History:
         first = self.earned(service)
         if first is None:
             return False
-        bad = 0
+        bad: list[Sample] = []
         for sample in self.samples[first + 1 :]:
-            bad = 0 if sample.state is State.UP else bad + (sample.state in BAD or sample.state is State.MISSING)
-            if bad >= max(2, service.fall):
+            if sample.state is State.UP:
+                bad = []
+            elif sample.state in BAD or sample.state is State.MISSING:
+                bad.append(sample)
+            if enough_bad(bad, service):
                 return False
         return True
+
+
+def counted(bad):
+    """How many of these bad samples count towards `fall`: the first, and every one that no look asked for."""
+    return sum(sample.counts or place == 0 for place, sample in enumerate(bad))
+
+
+def enough_bad(bad, service):
+    """Whether so many bad samples leave no doubt."""
+    return len(bad) >= 2 and counted(bad) >= service.fall
 
 
 class Oracle:
@@ -285,7 +299,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.start_may_announce = {entry.route.prefix for entry in held}
         self.table = {entry.route.prefix: entry.route for entry in held if kept}
         self.sure = dict.fromkeys([*self.configured, ORPHAN], not kept)
-        self.remembered = {entry.route.prefix: entry.route for entry in setting.restored.believed}
+        self.remembered = {entry.route.key: entry.route for entry in setting.restored.believed}
         self.latest = {}
         self.engine = Engine(setting.plan, setting.restored, self.now)
         self.adopted = self.adopted_now()
@@ -442,7 +456,7 @@ class EngineMachine(RuleBasedStateMachine):
     def judge(self, given, effects):
         commands = [effect for effect in effects if isinstance(effect, Withdraw | Announce)]
         ranks = [rank(effect) for effect in effects]
-        assert ranks == sorted(ranks), "withdraws, announces, looks, records"
+        assert ranks == sorted(ranks), "withdraws, announces, looks, paces, records"
         prefixes = [command.route.prefix for command in commands]
         assert len(prefixes) == len(set(prefixes)), "one command a prefix and input"
         assert not commands or isinstance(given, Start | Poll | Tick | Webhook), "only samples and time decide"
@@ -452,7 +466,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.apply(command)
         for effect in effects:
             if isinstance(effect, Remember):
-                self.remembered[effect.prefix] = effect.route
+                self.remembered[effect.key] = effect.route
             elif isinstance(effect, Look):
                 assert effect.cause is None or effect.cause <= self.last_event
                 self.looks.append(effect)
@@ -527,7 +541,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_remembered_is_what_was_said(self):
-        assert {prefix: route for prefix, route in self.remembered.items() if route is not None} == self.table
+        kept = {key: route for key, route in self.remembered.items() if route is not None}
+        assert kept == {str(prefix): route for prefix, route in self.table.items()}
 
     @invariant()
     def counts_are_what_the_legs_say(self):
@@ -568,7 +583,7 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 def rank(effect):
-    kinds = (Withdraw, Announce, Look, (Record, Remember))
+    kinds = (Withdraw, Announce, Look, Pace, (Record, Remember))
     return next(place for place, kind in enumerate(kinds) if isinstance(effect, kind))
 
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from lab.house import House, events, service
 
-from exabgp_bfd.core.model import Reading, Route, Service, State
+from exabgp_bfd.core.model import Diagnostic, Reading, Route, Service, Silence, Span, State, Window
 from exabgp_bfd.core.policy import ServiceTrack
 from exabgp_bfd.core.session import PATH, Leg, Step, transition
 
@@ -396,3 +397,263 @@ def test_settled_means_that_the_same_state_again_changes_nothing(reading, confir
             assert again.sample(walk[-1], time, counts=True) is Step.NOTHING
         assert fields_of(again) == fields_of(leg), walk
     assert settled > 0
+
+
+# --- maintenance windows --------------------------------------------------------------------------------------------
+
+NIGHT = {reading: Window("night", Span(None, None), reading=reading) for reading in (Reading.HOLD, Reading.DOWN)}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("before", VERDICTS)
+@pytest.mark.parametrize("reading", NIGHT)
+def test_under_maintenance_no_state_says_anything_but_what_the_window_says(state, before, reading):
+    leg = leg_of({**FAST_UP, "confirm": False, "on_admin_down": Reading.UP, "on_unknown": Reading.UP}, before)
+    expected = False if reading is Reading.DOWN else VERDICTS[before]
+    leg.maintain(NIGHT[reading])
+    assert leg.verdict is expected
+    for time in range(4):
+        assert leg.sample(state, float(time), counts=True) is Step.NOTHING
+        assert leg.verdict is expected
+        assert leg.settled(state)
+
+
+@pytest.mark.parametrize("reading", NIGHT)
+def test_a_new_session_under_maintenance_is_what_the_window_says_with_its_first_sample(reading):
+    leg = leg_of({"fall": 5}, "undecided")
+    leg.window = NIGHT[reading]
+    assert leg.sample(State.UP, 0.0, counts=False) is (Step.DECIDED if reading is Reading.DOWN else Step.NOTHING)
+    assert leg.verdict is (False if reading is Reading.DOWN else None)
+
+
+@pytest.mark.parametrize("reading", [*NIGHT, None])
+def test_what_was_counted_before_maintenance_is_forgotten(reading):
+    leg = leg_of({"rise": 3, "fall": 1, "confirm_timeout": 0.5}, "up")
+    leg.sample(State.DOWN, 0.0, counts=True)
+    leg.maintain(NIGHT.get(reading, NIGHT[Reading.HOLD]))
+    if reading is None:
+        leg.maintain(None)
+    assert (leg.good, leg.bad, leg.confirmed, leg.hold_until, leg.confirm_until) == (0, 0, False, None, None)
+    assert leg.expire(10.0) is Step.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("before", "step_"), [("up", Step.DECIDED), ("undecided", Step.DECIDED), ("down", Step.NOTHING)]
+)
+def test_a_window_that_says_down_decides_when_it_opens(before, step_):
+    assert leg_of({}, before).maintain(NIGHT[Reading.DOWN]) is step_
+
+
+def test_after_maintenance_up_is_earned_as_ever():
+    leg = leg_of({"rise": 2, "hold_up": 5.0}, "up")
+    leg.maintain(NIGHT[Reading.DOWN])
+    assert leg.maintain(None) is Step.NOTHING
+    play(
+        leg,
+        """
+        0.0 poll up -> nothing
+        1.0 poll up -> hold
+        6.0 poll up -> decided up
+        """,
+    )
+
+
+# --- what is said by the engine of states and diagnostics -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("diagnostic", Diagnostic)
+def test_why_a_session_left_up_is_told_by_its_rfc_5880_name(diagnostic):
+    house = House(service("dns"))
+    house.see("a", State.UP)
+    effects = house.see("a", State.DOWN, diagnostic=diagnostic)
+    for kind in ("snmp_poll", "bfd_failure"):
+        (event,) = events(effects, kind)
+        assert event.details["diagnostic"] == diagnostic.name.lower()
+    assert house.engine.snapshot(0.0).sessions[0].diagnostic is diagnostic
+
+
+DIAGNOSTICS = {
+    0: "none",
+    1: "control_detection_time_expired",
+    2: "echo_function_failed",
+    3: "neighbor_signaled_session_down",
+    4: "forwarding_plane_reset",
+    5: "path_down",
+    6: "concatenated_path_down",
+    7: "administratively_down",
+    8: "reverse_concatenated_path_down",
+    9: "misconnectivity_defect",
+}
+
+
+def test_the_diagnostics_are_those_of_rfc_5880_section_4_1_and_the_registry():
+    assert {code.value: code.name.lower() for code in Diagnostic} == DIAGNOSTICS
+
+
+# A session's states one after the other, and the event that the last of them makes beside snmp_poll.
+TOLD = {
+    "it fails": ("up down", "bfd_failure"),
+    "it recovers": ("up down up", "bfd_recovery"),
+    "another way of being down is no failure": ("up down init", None),
+    "admin_down is no failure": ("up admin_down", None),
+    "and coming back from it no recovery": ("up admin_down up", None),
+    "down after admin_down is, for it was up": ("up admin_down down", "bfd_failure"),
+    "a row that vanishes is": ("up missing", "bfd_failure"),
+    "a row that comes back is a recovery": ("up missing up", "bfd_recovery"),
+    "the first word is neither": ("up", None),
+    "nor is it when it is down": ("down", None),
+    "the first up after it is a recovery": ("down up", "bfd_recovery"),
+    "what was in admin_down from the start": ("admin_down down", None),
+}
+
+
+@pytest.mark.parametrize(("states", "expected"), TOLD.values(), ids=TOLD)
+def test_what_is_told_of_a_change(states, expected):
+    house = House(service("dns", "edge1/*"))
+    for state in states.split():
+        shown = {} if state == "missing" else {"a": State(state)}
+        effects = house.poll(**shown, z=State.UP)
+    told = [event.event_type for event in events(effects) if event.session == "edge1/a"]
+    assert told == ["snmp_poll", *([expected] if expected else [])]
+
+
+# --- a device that cannot be reached ---------------------------------------------------------------------------------
+
+
+def reached(*states):
+    """Two devices; edge1 has sessions a, b, ... in these states."""
+    house = House(service("dns", "edge1/*", "edge2/*"), devices=("edge1", "edge2"))
+    house.poll("edge2", z=State.UP)
+    house.poll("edge1", after=0.0, **dict(zip("abcdef", states, strict=False)))
+    return house
+
+
+def test_a_device_unreachable_is_one_event_that_explains_all_its_sessions():
+    house = reached(State.UP, State.DOWN, State.ADMIN_DOWN)
+    for _ in range(9):
+        house.poll("edge2", z=State.UP)
+    house.take(Silence("edge1", "timeout after 1 retry"))
+    (event,) = events(house.poll("edge2", z=State.UP))
+    assert (event.event_type, event.device, event.session, event.source) == (
+        "device_unreachable",
+        "edge1",
+        None,
+        "timer",
+    )
+    assert event.details == {
+        "reason": "timeout after 1 retry",
+        "unheard_seconds": 10.0,
+        "state": "unknown",
+        "count": 3,
+        "sessions": ["edge1/a", "edge1/b", "edge1/c"],
+    }
+    views = [view for view in house.engine.snapshot(house.now).sessions if view.session.device == "edge1"]
+    assert [(view.state, view.event) for view in views] == [(State.UNKNOWN, event.id)] * 3
+    assert events(house.wait(300.0), "device_unreachable") == [
+        event for event in events(house.all, "device_unreachable") if event.device == "edge2"
+    ]
+
+
+def test_sessions_that_come_back_as_they_were_make_no_events_and_the_others_do():
+    house = reached(State.UP, State.DOWN, State.UP)
+    house.wait(60.0)
+    effects = house.poll("edge1", a=State.UP, b=State.DOWN, c=State.DOWN)
+    back = events(effects, "device_reachable")[0]
+    assert (back.device, back.source) == ("edge1", "snmp_poll")
+    assert back.details == {"silent_seconds": 61.0, "sessions": 3}
+    assert house.chain(back.id) == ["device_reachable", "device_unreachable"]
+    assert [(event.event_type, event.session) for event in events(effects) if event.session] == [
+        ("snmp_poll", "edge1/c"),
+        ("bfd_failure", "edge1/c"),
+    ]
+    views = {view.session.name: view for view in house.engine.snapshot(house.now).sessions}
+    assert (views["a"].state, views["a"].event) == (State.UP, back.id)
+    assert (views["b"].state, views["b"].event) == (State.DOWN, back.id)
+
+
+def test_a_device_that_falls_silent_again_is_told_again():
+    house = reached(State.UP)
+    house.wait(60.0)
+    house.poll("edge1", a=State.UP)
+    told = [event.device for event in events(house.wait(60.0), "device_unreachable")]
+    assert told == ["edge1"]
+
+
+def test_a_session_that_its_device_no_longer_mentions_is_unknown_by_itself():
+    house = reached(State.UP, State.UP)
+    out = []
+    for _ in range(12):
+        out += house.poll("edge1", complete=False, a=State.UP)
+    assert [event.event_type for event in events(out) if event.device == "edge1"] == ["snmp_poll"]
+    assert house.counts_as("b") == "up"
+
+
+@pytest.mark.parametrize(("heard_at", "alone"), [(0.001, True), (0.0, False)])
+def test_a_device_counts_as_silent_from_the_moment_on_which_its_patience_ends(heard_at, alone):
+    """Session b was told with the first answer only; the device itself was heard a little later, or was not."""
+    house = reached(State.UP, State.UP)
+    if heard_at:
+        house.poll("edge1", after=heard_at, complete=False, a=State.UP)
+    kinds = [event.event_type for event in events(house.wait(10.0 - heard_at)) if event.device == "edge1"]
+    assert kinds == (["snmp_poll"] if alone else ["device_unreachable"])
+
+
+# --- a session that is forgotten ------------------------------------------------------------------------------------
+
+
+def counted(house):
+    view = house.service()
+    return view.up, view.undecided, len(view.legs)
+
+
+@pytest.mark.parametrize(
+    ("reading", "before", "after"),
+    [(Reading.DOWN, (1, 0, 2), (1, 0, 1)), (Reading.HOLD, (2, 0, 2), (1, 0, 1)), (Reading.UP, (2, 0, 2), (1, 0, 1))],
+)
+def test_a_session_that_is_forgotten_leaves_the_count_and_only_it(reading, before, after):
+    house = House(service("dns", "edge1/*", on_missing=reading), forget_after=20.0)
+    house.poll(a=State.UP, z=State.UP)
+    for _ in range(20):
+        out = house.poll(z=State.UP)
+    assert (counted(house), events(out, "session_forgotten")) == (before, [])
+    (event,) = events(house.poll(z=State.UP), "session_forgotten")
+    assert (event.session, event.details) == ("edge1/a", {"missing_seconds": 20.0})
+    assert counted(house) == after
+    assert [view.session.name for view in house.engine.snapshot(house.now).sessions] == ["z"]
+    assert house.poll(z=State.DOWN) != []
+    assert not house.announced()
+
+
+def test_what_held_a_service_alone_is_forgotten_with_it():
+    house = House(service("dns", "edge1/a", on_missing=Reading.HOLD), forget_after=20.0)
+    house.poll(a=State.UP, z=State.UP)
+    out = []
+    for _ in range(20):
+        out += house.poll(z=State.UP)
+    assert events(out, "route_withdraw") == []
+    (event,) = events(house.poll(z=State.UP), "route_withdraw")
+    assert house.chain(event.id)[:2] == ["route_withdraw", "session_forgotten"]
+    assert house.service().legs[0].counts_as == "down"
+
+
+def test_a_session_that_comes_back_in_time_is_not_forgotten():
+    house = House(service("dns", "edge1/*"), forget_after=20.0)
+    house.poll(a=State.UP, z=State.UP)
+    house.poll(z=State.UP)
+    house.poll(a=State.UP, z=State.UP)
+    out = []
+    for _ in range(20):
+        out += house.poll(z=State.UP)
+    assert events(out, "session_forgotten") == []
+    assert len(events(house.poll(z=State.UP), "session_forgotten")) == 1
+
+
+def test_a_session_of_a_silent_device_is_not_forgotten_before_the_device_was_asked():
+    house = House(service("dns", "edge1/*"), forget_after=20.0)
+    house.poll(a=State.UP, z=State.UP)
+    house.poll(z=State.UP)
+    assert events(house.wait(50.0), "session_forgotten") == []
+    out = []
+    for _ in range(11):
+        out += house.poll(z=State.UP)
+    assert len(events(out, "session_forgotten")) == 1
