@@ -876,14 +876,19 @@ class Engine:
         now_open = self._windows_of(self._inventory.plan, wall)
         if now_open == self._open:
             return
+        self._maintain(now, self._tell_windows(now_open, cause))
+
+    def _tell_windows(self, now_open: dict[str, Window], cause: int | None) -> int | None:
+        """From now on these windows are open; the last event that says so, else `cause`."""
         was, self._open = self._open, now_open
+        last = cause
         for name in [*was, *(name for name in now_open if name not in was)]:
             if (name in was) is (name in now_open):
                 continue
             window = now_open.get(name) or was[name]
             kind = "window_opened" if name in now_open else "window_closed"
-            cause = self._outbox.event(kind, source=Source.TIMER, details=_window_details(window))
-        self._maintain(now, cause)
+            last = self._outbox.event(kind, source=Source.TIMER, cause=cause, details=_window_details(window))
+        return last
 
     def _maintain(self, now: float, cause: int | None) -> None:
         """Lets the open windows hold over sessions and services."""
@@ -1065,7 +1070,7 @@ class Engine:
             if service.override is not None and service.spec.name not in after.services:
                 self._forget_override(service.override, event, "its service is no longer configured")
         wall = self._wall(now)
-        self._open = self._windows_of(reload.plan, wall)
+        self._tell_windows(self._windows_of(reload.plan, wall), event)
         self._maintain(now, event)
         for service, route in orphans:
             rule = "its service left the configuration" if service.spec.name in removed else "it left its service"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from exabgp_bfd.core.model import (
@@ -46,14 +47,20 @@ class Outbox:
         self._kept.clear()
         return effects
 
-    def command(self, command: Withdraw | Announce) -> None:
-        """Something for ExaBGP; withdraws leave first, so that one which follows an announce takes it out."""
+    def command(self, command: Withdraw | Announce) -> list[int]:
+        """Something for ExaBGP; withdraws leave first, so that one which follows an announce takes it out.
+
+        The numbers of the announces that were overtaken so, whose events now say it.
+        """
         if isinstance(command, Announce):
             self._announces.append(command)
-            return
+            return []
         self._withdraws.append(command)
-        if self._announces:
-            self._announces = [each for each in self._announces if each.route.key != command.route.key]
+        overtaken = [each.command for each in self._announces if each.route.key == command.route.key]
+        if overtaken:
+            self._announces = [each for each in self._announces if each.command not in overtaken]
+            self._kept = [_overtaken(each) if _number(each) in overtaken else each for each in self._kept]
+        return overtaken
 
     def look(self, device: str, session: str | None, cause: int | None) -> None:
         """Asks for a look, once for each session or device."""
@@ -84,3 +91,14 @@ class Outbox:
         event = Event(self._last_event, event_type, device, session, service, source.value, actor, cause, details)
         self._kept.append(Record(event))
         return self._last_event
+
+
+def _number(effect: Effect) -> int | None:
+    return effect.event.id if isinstance(effect, Record) else None
+
+
+def _overtaken(effect: Effect) -> Effect:
+    """An event of a command that was never sent, which says so."""
+    if not isinstance(effect, Record):
+        return effect
+    return Record(replace(effect.event, details={**effect.event.details, "overtaken": True}))

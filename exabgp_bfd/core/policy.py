@@ -229,7 +229,7 @@ class ServiceTrack:
         """
         worst = best = self.level_with(self.up)
         if worst and (self.adopted or self.spec.require == "all"):
-            blind = self.adopted and self.spec.require != "all" and self._blind
+            blind = self.spec.require != "all" and self._blind
             best = 0 if blind else self.level_with(self.up + self.undecided)
         if best == worst:
             self.adopted = False

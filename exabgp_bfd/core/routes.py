@@ -152,7 +152,8 @@ class RouteBook:
         """Withdraws a target as it was announced last, or as it is configured."""
         target = route.said or route.spec
         command = self._said(service, route, None, cause, now, rule)
-        self._outbox.command(Withdraw(command, service.spec.name, target))
+        for overtaken in self._outbox.command(Withdraw(command, service.spec.name, target)):
+            self._commands.pop(overtaken, None)
 
     def _said(
         self,

@@ -920,3 +920,12 @@ def test_a_preview_after_the_clock_was_set():
     windows = (night(begins=2.0),)
     preview = house.engine.preview(house.next_plan(service("dns"), windows=windows), house.now)
     assert said([*preview.commands]) == ["-v4"]
+
+
+def test_windows_that_a_reload_opens_or_closes_say_so():
+    house = live()
+    assert kinds(house.reload(service("dns"), windows=(night(),)))[:2] == ["reloaded", "window_opened"]
+    assert kinds(house.reload(service("dns"), windows=(night(ends=500.0),))) == ["reloaded"]
+    effects = house.reload(service("dns"), windows=())
+    assert kinds(effects)[:2] == ["reloaded", "window_closed"]
+    assert house.chain(events(effects, "window_closed")[0].id) == ["window_closed", "reloaded"]

@@ -8,26 +8,32 @@ from lab.house import DOWN, GSHUT, N1, N2, N3, UP, V4, V6, WALL, House, commands
 
 from exabgp_bfd.core.model import (
     Advertised,
+    Announce,
     Answer,
     Believed,
     Change,
     Neighbor,
     Outcome,
+    Record,
     Restored,
     Route,
     Rung,
     Service,
     Watchdog,
+    Withdraw,
 )
+from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import ServiceTrack
 from exabgp_bfd.core.routes import (
     COMMANDS_UNANSWERED,
     GRACEFUL_SHUTDOWN,
+    RouteBook,
     RouteTrack,
     altered,
     left_behind,
     without_graceful_shutdown,
 )
+from exabgp_bfd.core.timers import Timers
 
 PLAIN = Route(V4)
 TAGGED = Route(V4, communities=("65000:1",))
@@ -283,3 +289,18 @@ def test_a_believed_watchdog_that_left_the_configuration(rib_kept):
     house = House(service("ntp", prefixes=(V6,)), restored=restored)
     assert said(house.started) == (["-watchdog dns"] if rib_kept else [])
     assert remembered(house.started) == [("dns", DOG.key, False)]
+
+
+def test_an_announce_that_a_withdraw_of_the_same_breath_overtakes_never_leaves_and_says_so():
+    outbox, timers = Outbox(0), Timers()
+    book = RouteBook(outbox, timers, lambda _: None)
+    service = ServiceTrack(Service("dns", (Route(V4),), ()), [RouteTrack(Route(V4))])
+    book.own([service])
+    book.announce(service, service.routes[0], Route(V4), None, 0.0, "up")
+    book.withdraw(service, service.routes[0], None, 0.0, "down")
+    effects = outbox.take()
+    assert [type(effect).__name__ for effect in effects if isinstance(effect, Announce | Withdraw)] == ["Withdraw"]
+    told = [effect.event.details.get("overtaken") for effect in effects if isinstance(effect, Record)]
+    assert told == [True, None]
+    book.answered(Answer(1, Outcome.ERROR), 1.0)
+    assert outbox.take() == [], "nobody was asked"
