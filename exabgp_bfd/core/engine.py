@@ -760,6 +760,7 @@ class Engine:
                         self._watch(leg)
                     if leg.good:
                         leg.pause()
+                        self._touch(leg.service)
 
     def _sees_nothing(self, device: DeviceTrack, now: float) -> bool:
         """Whether every device fell silent at once: then it is our own eyes that are shut."""
@@ -1001,7 +1002,7 @@ class Engine:
             since = self._ordered_since(service, order.layer) if service.says_graceful_shutdown else None
             begun = now if since is None else min(now, since - self._offset)
             service.drain(max(now, begun + service.spec.drain_time))
-        if service.draining_until is not None and timed:
+        if timed and service.draining_until is not None and service.draining_until > now:
             self._timers.set(service.draining_until, Timer.SERVICE, service.spec.name)
 
     def _ordered_since(self, service: ServiceTrack, layer: Layer) -> float | None:
@@ -1037,6 +1038,8 @@ class Engine:
         if ruling.mode is Mode.KEEP:
             return
         for route in service.routes:
+            if not ruling.concerns(route):
+                continue
             if off:
                 if route.said is not None or (anew and not route.verified):
                     self._routes.withdraw(service, route, cause, now, ruling.rule)
@@ -1103,7 +1106,7 @@ class Engine:
                     self._timers.set(now, Timer.STALE, track)
                 if track.state is State.MISSING:
                     self._timers.set(track.since + self._inventory.plan.forget_after, Timer.FORGET, track)
-                if track.state is State.UNKNOWN:
+                if track.state is State.UNKNOWN and not track.held:  # who is held back has its own time
                     self._unheard(device, track, now, event)
 
     def _renew_views(self, before: Inventory) -> None:
@@ -1133,7 +1136,9 @@ class Engine:
             falls = ruling.mode is Mode.OFF and ruling.layer in (Layer.HEALTH, Layer.START) and service.announced
             if falls and limit.refuses(name, len(after.services), now) is not None:
                 continue
-            for route in service.routes if ruling.mode is not Mode.KEEP else ():
+            for route in service.routes:
+                if not ruling.concerns(route):
+                    continue
                 target = ruling.target(route.spec)
                 if ruling.mode is Mode.OFF and route.said is not None:
                     withdraws.append(Withdraw(0, name, route.said))

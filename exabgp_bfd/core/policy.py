@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from ipaddress import ip_address
 
@@ -85,6 +85,12 @@ class Ruling:
     rule: str
     change: Change | None = None
     graceful_shutdown: bool = False
+    only_announced: bool = False
+    """Whether what is withdrawn stays so: an adopted service has earned nothing yet in this life."""
+
+    def concerns(self, route: RouteTrack) -> bool:
+        """Whether it may change a route at all."""
+        return self.mode is not Mode.KEEP and not (self.only_announced and route.said is None)
 
     def target(self, spec: Target) -> Target:
         """A target as it is to be announced."""
@@ -296,7 +302,7 @@ class ServiceTrack:
                 return Ruling(Mode.KEEP, Layer.START, f"nothing is known of its sessions yet ({self.rule()})")
             on, change = self.change_at(self.level)
             text = f"it was announced when we started, and nothing seen since speaks against it ({self.rule()})"
-            return Ruling(Mode.ON if on else Mode.OFF, Layer.START, text, change)
+            return Ruling(Mode.ON if on else Mode.OFF, Layer.START, text, change, only_announced=on)
         on, change = self.change_at(self.level)
         rule = self.rule()
         if not on and self.level == self.bottom and self.spec.on_down is not None:
@@ -311,7 +317,7 @@ class ServiceTrack:
             self.drained = True
             why = "its path is down" if health.mode is Mode.OFF else "drained"
             return Ruling(Mode.OFF, order.layer, f"{order.text} ({why}; {self.rule()})")
-        return Ruling(Mode.ON, order.layer, order.text, health.change, graceful_shutdown=True)
+        return replace(health, layer=order.layer, rule=order.text, graceful_shutdown=True)
 
     def _back(self, health: Ruling, now: float) -> Ruling:
         """Comes back from a drain as orderly as it went: announced with GRACEFUL_SHUTDOWN first."""
@@ -328,8 +334,7 @@ class ServiceTrack:
             self.drained = False
             self.returning_until = None
             return health
-        rule = f"back from a drain ({health.rule})"
-        return Ruling(Mode.ON, health.layer, rule, health.change, graceful_shutdown=True)
+        return replace(health, rule=f"back from a drain ({health.rule})", graceful_shutdown=True)
 
     # --- words --------------------------------------------------------------------------------------------------
 

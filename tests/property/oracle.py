@@ -61,8 +61,8 @@ class History:
             hidden = max(hidden, seen.ups - ups - (up_now and not up_before))
         if downs is not None and seen.downs is not None:
             hidden = max(hidden, seen.downs - downs - (up_before and not up_now))
-        if last_up is not None and seen.last_up not in (None, last_up) and up_now and up_before:
-            hidden = max(hidden, 1)
+        if last_up is not None and seen.last_up not in (None, last_up):
+            hidden = max(hidden, 1 - (up_now and not up_before))
         new = (seen.ups, seen.downs, seen.last_up)
         self.counters = tuple(was if now is None else now for was, now in zip(self.counters, new, strict=True))
         return min(hidden, 100)
