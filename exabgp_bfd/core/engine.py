@@ -91,6 +91,7 @@ class Engine:
         self._due: dict[str, tuple[ServiceTrack, _Causes]] = {}
         self._forced: dict[str, tuple[ServiceTrack, int | None]] = {}
         self._held: list[str] = []
+        self._ended = False
         self._dirty_sessions: dict[str, Track] = {}
         self._dirty_services: dict[str, ServiceTrack] = {}
         self._session_views: dict[str, SessionView] = {}
@@ -99,14 +100,14 @@ class Engine:
         self._sight = Sight()
         self._limit = Limit(plan.guard)
         self._limit.lift = restored.lift
+        for name, when in restored.withdrawn:
+            self._limit.remember(name, when - self._offset)
         self._inventory = Inventory(plan)
         self._inventory.adopt(restored)
         for override in restored.overrides:
             if (service := self._inventory.services.get(override.service)) is not None:
                 service.override = override
-        for name in restored.disabled:
-            if (service := self._inventory.services.get(name)) is not None:
-                service.disabled = service.spec.disable_file is not None
+        _disable(self._inventory, restored.disabled)
         self._settle_in(now)
 
     def _settle_in(self, now: float) -> None:
@@ -115,7 +116,9 @@ class Engine:
         self._routes.own(inventory.services.values())
         self._dirty_services = dict(inventory.services)
         for device in inventory.devices.values():
-            if any(leg.read(State.UNKNOWN) is Reading.DOWN for leg in device.unmatched.values()):
+            if device.heard is None or any(
+                leg.read(State.UNKNOWN) is Reading.DOWN for leg in device.unmatched.values()
+            ):
                 self._timers.set(now + device.spec.stale_after, Timer.STALE, device.spec.name)
 
     # --- the door -----------------------------------------------------------------------------------------------
@@ -123,32 +126,49 @@ class Engine:
     def handle(self, event: Input, now: float) -> list[Effect]:
         """Takes one input at a time `now` and returns what is to be done, in the order in which it must be done."""
         self._now = now = max(now, self._now)
+        if self._ended or isinstance(event, Stop):
+            # The last word is said: what comes now is booked, and changes nothing.
+            self._take(event, now)
+            return self._outbox.take()
         if self._wall_at is not None and self._wall_at <= now:
             self._review(now, None)  # what is observed from now on is observed after it
         self._take(event, now)
         self._fire(now)
-        if self._due:
-            for service, causes in self._due.values():
-                self._decide(service, causes, now)
-            self._due.clear()
-        if self._forced:
-            for service, cause in self._forced.values():
-                self._apply(service, {True: cause, False: cause}, now, service.level)
-            self._forced.clear()
+        if self._due or self._forced:
+            self._decide_all(now)
         if self._held:
             self._tell_held(now)
         # After the decisions, which may have overtaken what was to be repeated.
         self._routes.say_again(now)
         return self._outbox.take()
 
+    def _decide_all(self, now: float) -> None:
+        """Each service that something happened to; a fault of ours with one of them leaves the others alone."""
+        due, self._due = self._due, {}
+        for name, (service, causes) in due.items():
+            try:
+                self._decide(service, causes, now)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others' withdraws must leave
+                self._failed(name, error)
+        forced, self._forced = self._forced, {}
+        for name, (service, cause) in forced.items():
+            try:
+                self._apply(service, {True: cause, False: cause}, now, service.level)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(name, error)
+
+    def _failed(self, service: str, error: Exception) -> None:
+        details = {"error": f"{type(error).__name__}: {error}"}
+        self._outbox.event("decision_failed", service=service, source=Source.ENGINE, details=details)
+
     def next_deadline(self) -> float | None:
         """When `Tick` must come at the latest, None: never."""
         moments = [moment for moment in (self._timers.next(), self._wall_at) if moment is not None]
         return min(moments, default=None)
 
-    def objection(self, order: Order | Clear) -> ConfigError | None:
+    def objection(self, order: Order | Clear, now: float) -> ConfigError | None:
         """Why an order cannot be taken, None: it can."""
-        wall = self._wall(self._now)
+        wall = self._wall(now)
         if isinstance(order, Order):
             what = order.what
             if what.expires is not None and what.expires <= wall:
@@ -271,6 +291,7 @@ class Engine:
         self._routes.withdraw(service, route, started, now, "its prefix is no longer configured")
 
     def _stop(self, stop: Stop, now: float) -> None:
+        self._ended = True
         details = {"reason": stop.reason, "withdraw": stop.withdraw}
         stopped = self._outbox.event("stopped", source=Source.SELF, details=details)
         for service in self._inventory.services.values() if stop.withdraw else ():
@@ -517,7 +538,7 @@ class Engine:
         track.settled = track.silenced = False
         self._dirty_sessions[track.session.id] = track
         if seen.state is State.MISSING:
-            self._timers.set(now + self._inventory.plan.forget_after, Timer.FORGET, track)
+            self._watch_forgetting(track, now + self._inventory.plan.forget_after)
         self._touch_all(track)
 
     def _flapped(self, track: Track, seen: Observation, flaps: int, now: float, poll: Poll) -> None:
@@ -642,14 +663,24 @@ class Engine:
         if until is not None and until <= now:
             self._look(self._inventory.devices[leg.track.session.device], leg.track, leg.track.event)
 
+    def _watch_forgetting(self, track: Track, when: float) -> None:
+        if track.forget_at is None or when < track.forget_at:
+            track.forget_at = when
+            self._timers.set(when, Timer.FORGET, track)
+
     def _forget(self, track: Track, now: float) -> None:
         """A row that vanished long ago does not come back: the session is no more."""
-        if track.gone or track.state is not State.MISSING or now < track.since + self._inventory.plan.forget_after:
+        if track.gone or track.forget_at is None or track.forget_at > now:
+            return
+        track.forget_at = None
+        if track.state is not State.MISSING:
             return
         device = self._inventory.devices[track.session.device]
-        if device.heard is None or now >= device.heard + device.spec.stale_after:
-            # Nobody can say that it is still gone: ask again when the device has had time to answer.
-            self._timers.set(now + device.spec.stale_after, Timer.FORGET, track)
+        due = track.since + self._inventory.plan.forget_after
+        unheard = device.heard is None or now >= device.heard + device.spec.stale_after
+        if now < due or unheard or any(leg.read(State.MISSING) is not Reading.DOWN for leg in track.legs):
+            # Not yet; or nobody can say that it is still gone; or somebody was told to hold on to it.
+            self._watch_forgetting(track, due if now < due else now + device.spec.stale_after)
             return
         event = self._outbox.event(
             "session_forgotten",
@@ -660,6 +691,7 @@ class Engine:
             details={"missing_seconds": round(now - track.since, 3)},
         )
         self._set_changing(device, track, changing=False)
+        self._outbox.forget(device.spec.name, track.session.id)
         for leg, service in zip(track.legs, self._inventory.forget(device, track), strict=True):
             self._touch(service)
             self._due.setdefault(service.spec.name, (service, {}))[1][bool(leg.verdict)] = event
@@ -670,7 +702,9 @@ class Engine:
         if track.gone:
             return
         device = self._inventory.devices[track.session.device]
-        due = max(track.heard, self._sight.since(now)) + device.spec.stale_after
+        # A row that is gone is not heard of again: that it is gone its device says each time it answers.
+        heard = track.heard if track.state is not State.MISSING else max(track.heard, device.heard or track.heard)
+        due = max(heard, self._sight.since(now)) + device.spec.stale_after
         if now < due:
             self._timers.set(due, Timer.STALE, track)
             return
@@ -728,15 +762,15 @@ class Engine:
 
     def _never_heard(self, device: DeviceTrack, when: float, now: float) -> None:
         """What a selector was to match is unknown too, once its device was silent for `stale_after` since we began."""
-        legs = [leg for leg in device.unmatched.values() if leg.read(State.UNKNOWN) is Reading.DOWN]
         due = when if device.heard is None else device.heard + device.spec.stale_after
         due = max(due, self._sight.since(now) + device.spec.stale_after)
-        if not legs:
+        legs = [leg for leg in device.unmatched.values() if leg.read(State.UNKNOWN) is Reading.DOWN]
+        if device.heard is not None and not legs:
             return
         if now < due:
             self._timers.set(due, Timer.STALE, device.spec.name)
             return
-        if self._sees_nothing(device, now):
+        if legs and self._sees_nothing(device, now):
             self._timers.set(now + device.spec.stale_after, Timer.STALE, device.spec.name)
             return
         event = self._unreachable(device, now)
@@ -925,7 +959,7 @@ class Engine:
     # --- orders -------------------------------------------------------------------------------------------------
 
     def _order(self, order: Order | Clear, now: float) -> None:
-        objection = self.objection(order)
+        objection = self.objection(order, now)
         what = order.what if isinstance(order, Order) else None
         name = what.service if isinstance(what, Override) else order.service if isinstance(order, Clear) else None
         actor = what.actor if what is not None else order.actor if isinstance(order, Clear) else None
@@ -1042,17 +1076,18 @@ class Engine:
                 continue
             if off:
                 if route.said is not None or (anew and not route.verified):
-                    self._routes.withdraw(service, route, cause, now, ruling.rule)
+                    self._routes.withdraw(service, route, cause, now, ruling.rule, ruling.layer.value)
                 continue
             target = ruling.target(route.spec)
             if route.said != target or (anew and not route.verified):
-                self._routes.announce(service, route, target, cause, now, ruling.rule)
+                self._routes.announce(service, route, target, cause, now, ruling.rule, ruling.layer.value)
 
     # --- another plan -------------------------------------------------------------------------------------------
 
     def _reload(self, reload: Reload, now: float) -> None:
         before = self._inventory
         after = self._inventory = Inventory(reload.plan, before)
+        _disable(after, reload.disabled)
         added, removed = _apart(before.services, after.services)
         devices_added, devices_removed = _apart(before.devices, after.devices)
         details = {
@@ -1066,9 +1101,13 @@ class Engine:
         event = self._outbox.event("reloaded", source=Source.API, actor=reload.actor, details=details)
         self._limit.guard = reload.plan.guard
         orphans, moved, newcomers = list(after.orphans), list(after.moved), list(after.newcomers)
+        for service, route in after.left:
+            self._routes.owe(service, route)
         after.take_over()
+        told = self._dirty_services
         self._settle_in(now)
         self._renew_views(before)
+        self._dirty_services.update({name: after.services[name] for name in told if name in after.services})
         for service in before.services.values():
             if service.override is not None and service.spec.name not in after.services:
                 self._forget_override(service.override, event, "its service is no longer configured")
@@ -1105,23 +1144,29 @@ class Engine:
                 if other:
                     self._timers.set(now, Timer.STALE, track)
                 if track.state is State.MISSING:
-                    self._timers.set(track.since + self._inventory.plan.forget_after, Timer.FORGET, track)
+                    self._watch_forgetting(track, track.since + self._inventory.plan.forget_after)
                 if track.state is State.UNKNOWN and not track.held:  # who is held back has its own time
                     self._unheard(device, track, now, event)
 
     def _renew_views(self, before: Inventory) -> None:
-        self._service_views.clear()
-        for name, device in before.devices.items():
+        for name, shown in list(self._service_views.items()):
+            service = self._inventory.services.get(name)
+            if service is None or service.spec != shown.service:
+                del self._service_views[name]
+            elif service.shows(shown):
+                self._dirty_services.pop(name, None)
+        for device in before.devices.values():
             for id_, track in device.tracks.items():
-                if name not in self._inventory.devices:
+                if track.gone:
                     self._session_views.pop(id_, None)
                     self._dirty_sessions.pop(id_, None)
                 elif (view := self._session_views.get(id_)) is not None and view.services != _services_of(track):
                     self._dirty_sessions[id_] = track
 
-    def preview(self, plan: Plan, now: float) -> Preview:
+    def preview(self, plan: Plan, now: float, disabled: tuple[str, ...] = ()) -> Preview:
         """What another plan would change at once, if it held from now on; changes nothing."""
         before, after = self._inventory, Inventory(plan, self._inventory)
+        _disable(after, disabled)
         wall = self._wall(now)
         after.maintain(self._windows_of(plan, wall).values())
         withdraws: list[Command] = [
@@ -1260,6 +1305,13 @@ def _session_view(track: Track) -> SessionView:
         track.event,
         _services_of(track),
     )
+
+
+def _disable(inventory: Inventory, services: tuple[str, ...]) -> None:
+    """The disable files of these services are there."""
+    for name in services:
+        if (service := inventory.services.get(name)) is not None:
+            service.disabled = service.spec.disable_file is not None
 
 
 def _apart(before: dict[str, Any], after: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -71,6 +71,10 @@ class Limit:
         self.lift: Lift | None = None
         self._withdrawn: dict[str, float] = {}
 
+    def remember(self, service: str, when: float) -> None:
+        """A service was withdrawn before we started."""
+        self._withdrawn[service] = when
+
     def trial(self, guard: Guard) -> Limit:
         """One that may be asked without being changed."""
         limit = Limit(guard)

@@ -68,6 +68,16 @@ class DeviceTrack:
                 found = window
         return found
 
+    def window_over_unmatched(self, selector: str) -> Window | None:
+        """The same for a selector that has matched nothing yet."""
+        over = {selector, f"{self.spec.name}/*"}
+        found: Window | None = None
+        for window in self.windows:
+            meant = self.spec.name in window.devices or not over.isdisjoint(map(str, window.sessions))
+            if meant and (found is None or window.reading.value < found.reading.value):
+                found = window
+        return found
+
 
 class Inventory:
     """Devices, services and whose session is whose, as one plan has them."""
@@ -81,6 +91,8 @@ class Inventory:
         """The legs of the sessions taken over; the sessions themselves still have their older ones."""
         self.orphans: list[tuple[ServiceTrack, RouteTrack]] = []
         """Targets that may be announced, and that no service has any more."""
+        self.left: list[tuple[ServiceTrack, RouteTrack]] = []
+        """Every target that no service has any more."""
         self.moved: list[tuple[str, ServiceTrack, RouteTrack]] = []
         """Targets that another service has than before, which is named."""
         self.newcomers: list[tuple[ServiceTrack, RouteTrack]] = []
@@ -121,7 +133,7 @@ class Inventory:
     def _keep_sessions(self, before: Inventory) -> None:
         for name, device in self.devices.items():
             old = before.devices.get(name)
-            if old is None:
+            if old is None or old.spec.identity != device.spec.identity:
                 continue
             device.heard, device.reachable, device.reason = old.heard, old.reachable, old.reason
             device.unheard_event, device.back_event = old.unheard_event, old.back_event
@@ -147,6 +159,7 @@ class Inventory:
             for route in old.routes:
                 owner, place = now_at.get(route.spec.key, (None, None))
                 if owner is None or place is None:
+                    self.left.append((old, route))
                     if route.said is not None or not route.verified:
                         self.orphans.append((old, route))
                     continue
@@ -161,12 +174,14 @@ class Inventory:
         ]
         for name, service in self.services.items():
             was = before.services.get(name)
-            if was is None or _follows_others(service, was):
+            if was is None:
+                _begin_adopted(service)
+                continue
+            service.adopted = was.adopted
+            service.level = _same_level(service, was)
+            if _follows_others(service, was) and service.level_with(service.up) > service.level:
                 # What it follows now was never judged by it: its routes, if any, stay until that has been seen.
                 _begin_adopted(service)
-            else:
-                service.adopted = was.adopted
-                service.level = _same_level(service, was)
 
     def _follow(self, device: DeviceTrack, track: Track, legs: list[Leg]) -> list[ServiceTrack]:
         """Gives a session a leg in each service whose selectors mean it; those services."""
@@ -236,6 +251,7 @@ class Inventory:
         if place in device.unmatched or any(matches(selector, track.session) for track in device.tracks.values()):
             return
         leg = device.unmatched[place] = Leg(service, None, str(selector), verdict=False)
+        leg.window = device.window_over_unmatched(leg.label)
         service.add(leg)
 
     # --- maintenance --------------------------------------------------------------------------------------------
@@ -248,15 +264,21 @@ class Inventory:
             for track in device.tracks.values():
                 window = device.window_over(track.session) if device.windows else None
                 for leg in self.legs.get(track, track.legs):
-                    if leg.window == window:
-                        leg.window = window
-                        continue
-                    before = leg.verdict
-                    leg.maintain(window)
-                    leg.service.count(before, -1)
-                    leg.service.count(leg.verdict, 1)
-                    changed.append((leg, before))
+                    self._put_under(leg, window, changed)
+            for leg in device.unmatched.values():
+                self._put_under(leg, device.window_over_unmatched(leg.label), changed)
         return changed
+
+    @staticmethod
+    def _put_under(leg: Leg, window: Window | None, changed: list[tuple[Leg, bool | None]]) -> None:
+        if leg.window == window:
+            leg.window = window
+            return
+        before = leg.verdict
+        leg.maintain(window)
+        leg.service.count(before, -1)
+        leg.service.count(leg.verdict, 1)
+        changed.append((leg, before))
 
     def _open(self, windows: Iterable[Window]) -> None:
         by_service: dict[str, list[Window]] = {}
@@ -281,16 +303,14 @@ class Inventory:
             service.gone = True
             for leg in service.legs:
                 leg.gone = True
-        for _, route in self.orphans:
+        for _, route in self.left:
             route.gone = True
         for route, owner, place in self._heirs:
             route.heir = (owner, place)
         self._heirs.clear()
-        for name, old in before.devices.items():
-            kept = self.devices.get(name)
+        for old in before.devices.values():
             for track in old.tracks.values():
-                if kept is None:
-                    track.gone = True
+                track.gone = track not in self.legs
         for track, legs in self.legs.items():
             track.legs = legs
             track.settled = False
@@ -334,8 +354,8 @@ def _same_level(service: ServiceTrack, was: ServiceTrack) -> int:
 
 def _follows_others(service: ServiceTrack, was: ServiceTrack) -> bool:
     """Whether it has legs that it had not."""
-    had = {leg.label for leg in was.legs}
-    return any(leg.label not in had and leg.verdict is None for leg in service.legs)
+    had = {leg.label: leg.verdict for leg in was.legs}
+    return any(leg.verdict is None and (leg.label not in had or had[leg.label] is not None) for leg in service.legs)
 
 
 def _swap_verdict(leg: Leg, kept: Leg) -> None:

@@ -253,6 +253,8 @@ class Device:
     name: str
     stale_after: float = 10.0
     """Seconds without an answer after which its sessions are unknown."""
+    identity: str = ""
+    """Where and how it is asked: under another one it is another box, of whose sessions nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -536,6 +538,8 @@ class Reload:
     plan: Plan
     actor: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    disabled: tuple[str, ...] = ()
+    """The services whose `disable_file` is there."""
 
 
 Input = (
@@ -598,6 +602,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """A session is no more: it need not be told as missing any longer."""
+
+    device: str
+    session: str
+    """Its id."""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One entry of the audit trail; the time and the site are stamped on it where it is stored."""
 
@@ -640,7 +653,7 @@ class RememberOrder:
 
 
 Command = Withdraw | Announce
-Effect = Withdraw | Announce | Look | Pace | Record | Remember | RememberOrder
+Effect = Withdraw | Announce | Look | Pace | Forget | Record | Remember | RememberOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -668,6 +681,8 @@ class Restored:
     lift: Lift | None = None
     disabled: tuple[str, ...] = ()
     """The services whose `disable_file` is there."""
+    withdrawn: tuple[tuple[str, float], ...] = ()
+    """Services that were withdrawn for their health, and when (seconds since the epoch): the limit counts them."""
 
 
 # --- views: what others may read, immutable and shared by reference ---------------------------------------------

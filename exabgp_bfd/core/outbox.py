@@ -10,6 +10,7 @@ from exabgp_bfd.core.model import (
     Announce,
     Effect,
     Event,
+    Forget,
     Look,
     Pace,
     Record,
@@ -29,6 +30,7 @@ class Outbox:
         self._announces: list[Announce] = []
         self._looks: dict[tuple[str, str | None], Look] = {}
         self._paces: dict[str, Pace] = {}
+        self._forgotten: list[Effect] = []
         self._kept: list[Effect] = []
 
     def take(self) -> list[Effect]:
@@ -38,12 +40,14 @@ class Outbox:
             *self._announces,
             *self._looks.values(),
             *self._paces.values(),
+            *self._forgotten,
             *self._kept,
         ]
         self._withdraws.clear()
         self._announces.clear()
         self._looks.clear()
         self._paces.clear()
+        self._forgotten.clear()
         self._kept.clear()
         return effects
 
@@ -69,6 +73,10 @@ class Outbox:
     def pace(self, device: str, *, quick: bool) -> None:
         """The last word on a device's pace."""
         self._paces[device] = Pace(device, quick)
+
+    def forget(self, device: str, session: str) -> None:
+        """A session is no more."""
+        self._forgotten.append(Forget(device, session))
 
     def remember(self, what: Remember | RememberOrder) -> None:
         """Something for our next start."""

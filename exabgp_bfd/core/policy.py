@@ -390,6 +390,16 @@ class ServiceTrack:
             disabled=self.disabled,
         )
 
+    def shows(self, view: ServiceView) -> bool:
+        """Whether a view of its predecessor under another plan still says what is true."""
+        counted = (self.up, self.undecided, self.needed, len(self.legs)) == (
+            view.up,
+            view.undecided,
+            view.needed,
+            len(view.legs),
+        )
+        return counted and view.adopted is (self.adopted and self.announced) and view.announced is self.announced
+
     def _health_in_a_word(self) -> str:
         if self.adopted:
             return "undecided"

@@ -63,7 +63,7 @@ def without_graceful_shutdown(target: Target) -> Target:
     return replace(target, communities=tuple(each for each in target.communities if each != GRACEFUL_SHUTDOWN))
 
 
-def left_behind(said: Target, target: Target) -> Target | None:
+def left_behind(said: Target, target: Target) -> Route | None:
     """What must be withdrawn where a route goes to fewer neighbours than before: no later withdraw would reach them."""
     if isinstance(said, Watchdog) or isinstance(target, Watchdog) or not target.neighbors:
         return None
@@ -91,6 +91,8 @@ class RouteTrack:
     event: int | None = None
     gone: bool = False
     """True once it has no place in the plan: it is only waited for that ExaBGP takes its withdraw."""
+    stray: bool = False
+    """True where it stands for neighbours to whom another track's prefix no longer goes."""
     heir: tuple[ServiceTrack, RouteTrack] | None = None
     """Who goes on in its place since another plan came: commands under way may still name this one."""
 
@@ -123,35 +125,104 @@ class RouteBook:
         self._touch = touch
         self._commands: dict[int, tuple[ServiceTrack, RouteTrack]] = {}
         self._retries: list[Retry] = []
+        self._owners: dict[str, tuple[ServiceTrack, RouteTrack]] = {}
+        self._owed: dict[str, tuple[ServiceTrack, RouteTrack]] = {}
+        """Withdraws of targets that nobody has any more, until ExaBGP takes them."""
+        self._strays: dict[str, RouteTrack] = {}
+        """Withdraws from neighbours that a target no longer goes to, until ExaBGP takes them."""
         self.by_prefix: dict[Prefix, tuple[ServiceTrack, RouteTrack]] = {}
         """Whose each prefix is."""
 
     def own(self, services: Iterable[ServiceTrack]) -> None:
-        """Takes note of whose each prefix is from now on."""
+        """Takes note of whose each target is from now on; a withdraw still owed goes over to who has it again."""
+        self._owners = {route.spec.key: (service, route) for service in services for route in service.routes}
         self.by_prefix = {
             route.spec.prefix: (service, route)
-            for service in services
-            for route in service.routes
+            for service, route in self._owners.values()
             if isinstance(route.spec, Route)
         }
+        for key in self._owed.keys() & self._owners.keys():
+            _, orphan = self._owed.pop(key)
+            service, route = self._owners[key]
+            orphan.heir = (service, route)
+            if route.said is None:
+                route.verified, route.accepted = orphan.verified, orphan.accepted
+                route.refusals, route.event = orphan.refusals, orphan.event
+
+    def owe(self, service: ServiceTrack, route: RouteTrack) -> None:
+        """A target leaves the plan: what was said of it last may still have to be said again."""
+        if route.event in self._commands or not route.verified:
+            self._owed[route.spec.key] = (service, route)
 
     # --- saying -------------------------------------------------------------------------------------------------
 
     def announce(
-        self, service: ServiceTrack, route: RouteTrack, target: Target, cause: int | None, now: float, rule: str
+        self,
+        service: ServiceTrack,
+        route: RouteTrack,
+        target: Target,
+        cause: int | None,
+        now: float,
+        rule: str,
+        layer: str = "",
     ) -> None:
-        """Announces a target; first takes it back from neighbours to which it no longer goes."""
+        """Announces a target; first takes it back from neighbours to which it no longer goes.
+
+        `layer` says what decided, for the event.
+        """
+        self._reach(target)
         left = left_behind(route.said, target) if route.said is not None else None
         if left is not None:
-            stray = RouteTrack(left, said=left, gone=True)
-            self.withdraw(service, stray, cause, now, "it no longer goes to these neighbours")
-        command = self._said(service, route, target, cause, now, rule)
+            self._strays[left.key] = stray = RouteTrack(self._with_owed(left), gone=True, stray=True)
+            self._take_back(service, stray, cause, now, "it no longer goes to these neighbours", layer)
+        command = self._said(service, route, target, cause, now, rule, layer)
         self._outbox.command(Announce(command, service.spec.name, target))
 
-    def withdraw(self, service: ServiceTrack, route: RouteTrack, cause: int | None, now: float, rule: str) -> None:
-        """Withdraws a target as it was announced last, or as it is configured."""
+    def _reach(self, target: Target) -> None:
+        """Nothing is owed any more to neighbours that a target goes to again."""
+        stray = self._strays.get(target.key)
+        if stray is None or not isinstance(target, Route) or not isinstance(stray.spec, Route):
+            return
+        if not target.neighbors:
+            del self._strays[target.key]
+        elif stray.spec.neighbors:
+            left = tuple(neighbor for neighbor in stray.spec.neighbors if neighbor not in target.neighbors)
+            if left:
+                stray.spec = replace(stray.spec, neighbors=left)
+            else:
+                del self._strays[target.key]
+
+    def _with_owed(self, left: Route) -> Route:
+        """Together with those to whom a withdraw is owed already."""
+        before = self._strays.get(left.key)
+        if before is None or before.accepted or not isinstance(before.spec, Route) or not left.neighbors:
+            return left
+        if not before.spec.neighbors:
+            return before.spec
+        return replace(left, neighbors=tuple(dict.fromkeys((*before.spec.neighbors, *left.neighbors))))
+
+    def withdraw(
+        self,
+        service: ServiceTrack,
+        route: RouteTrack,
+        cause: int | None,
+        now: float,
+        rule: str,
+        layer: str = "",
+    ) -> None:
+        """Withdraws a target as it was announced last, or as it is configured; also where that is still owed."""
+        stray = self._strays.get(route.spec.key)
+        if stray is not None and stray is not route and not stray.verified:
+            self._take_back(service, stray, cause, now, rule, layer)
+        self._take_back(service, route, cause, now, rule, layer)
+
+    def _take_back(
+        self, service: ServiceTrack, route: RouteTrack, cause: int | None, now: float, rule: str, layer: str
+    ) -> None:
         target = route.said or route.spec
-        command = self._said(service, route, None, cause, now, rule)
+        command = self._said(service, route, None, cause, now, rule, layer)
+        if route.gone and not route.stray and not self._spoken_for(route.spec):
+            self._owed[route.spec.key] = (service, route)
         for overtaken in self._outbox.command(Withdraw(command, service.spec.name, target)):
             self._commands.pop(overtaken, None)
 
@@ -163,16 +234,17 @@ class RouteBook:
         cause: int | None,
         now: float,
         rule: str,
+        layer: str,
     ) -> int:
         """Books a command: believed, recorded, remembered. The event's id is the command's number."""
         told = target or route.said or route.spec
-        if service.announced is not (target is not None):
+        if not route.gone and service.announced is not (target is not None):
             service.since = now
         if route.announced is not (target is not None):
             route.refusals = 0
         route.said, route.verified, route.accepted = target, True, None
         route.confirmed.clear()
-        details = {**_target_details(told), "rule": rule, **_inputs(service)}
+        details = {**_target_details(told), "rule": rule, "layer": layer, **_inputs(service)}
         kind = "route_announce" if target is not None else "route_withdraw"
         event = self._outbox.event(kind, service=service.spec.name, source=Source.ENGINE, cause=cause, details=details)
         route.event = event
@@ -185,8 +257,8 @@ class RouteBook:
         return event
 
     def _spoken_for(self, target: Target) -> bool:
-        """Whether a prefix has an owner, whose own track says what is believed of it."""
-        return isinstance(target, Route) and target.prefix in self.by_prefix
+        """Whether a target has an owner, whose own track says what is believed of it."""
+        return target.key in self._owners
 
     # --- hearing ------------------------------------------------------------------------------------------------
 
@@ -202,14 +274,17 @@ class RouteBook:
             route.verified = answer.outcome is Outcome.DONE
             route.refusals = 0 if route.verified else route.refusals + 1
             self._touch(service)
+            if route.verified and route.gone:
+                self._owed.pop(route.spec.key, None)
+                if self._strays.get(route.spec.key) is route:
+                    del self._strays[route.spec.key]
         if answer.outcome is Outcome.DONE:
             return
         details = {**_name(route.spec), "outcome": answer.outcome.value, "text": answer.text}
         self._outbox.event(
             "route_refused", service=service.spec.name, source=Source.EXABGP, cause=answer.command, details=details
         )
-        # Not for a route whose prefix is spoken for by another track.
-        if route.event == answer.command and not (route.gone and self._spoken_for(route.spec)):
+        if route.event == answer.command and not self._overtaken(route):
             delay = min(LONGEST_RETRY[route.announced], FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
             self._timers.set(now + delay, Timer.RETRY, Retry(service, route, answer.command))
 
@@ -258,7 +333,7 @@ class RouteBook:
     def _repeat(self, retry: Retry, now: float) -> None:
         """Repeats the last word on a route that ExaBGP did not take: a dead path must not stay for one lost answer."""
         service, route = _present(retry.service, retry.route)
-        if route.event != retry.command or route.verified or (route.gone and self._spoken_for(route.spec)):
+        if route.event != retry.command or route.verified or self._overtaken(route):
             return
         if route.confirmed and route.accepted is None:  # its UPDATE was seen: only the answer was not heard
             route.verified = True
@@ -266,8 +341,19 @@ class RouteBook:
         rule = f"said again, for ExaBGP did not take it ({route.refusals} times)"
         if route.said is not None:
             self.announce(service, route, route.said, retry.command, now, rule)
-        else:
-            self.withdraw(service, route, retry.command, now, rule)
+            return
+        self._take_back(service, route, retry.command, now, rule, "")
+        if route.stray and not _neighbors(route.spec):
+            # It went to all of them: those who keep the route get it back in the same breath.
+            owner, place = self._owners.get(route.spec.key, (service, route))
+            if place.said is not None:
+                self.announce(owner, place, place.said, retry.command, now, rule)
+
+    def _overtaken(self, route: RouteTrack) -> bool:
+        """Whether another track speaks for what this one said."""
+        if route.stray:
+            return self._strays.get(route.spec.key) is not route
+        return route.gone and self._spoken_for(route.spec)
 
 
 def _present(service: ServiceTrack, route: RouteTrack) -> tuple[ServiceTrack, RouteTrack]:
@@ -275,6 +361,10 @@ def _present(service: ServiceTrack, route: RouteTrack) -> tuple[ServiceTrack, Ro
     while route.heir is not None:
         service, route = route.heir
     return service, route
+
+
+def _neighbors(target: Target) -> tuple[Address, ...]:
+    return target.neighbors if isinstance(target, Route) else ()
 
 
 def _name(target: Target) -> dict[str, str]:

@@ -242,6 +242,7 @@ class Leg:
         track, rules = self.track, self.service.spec
         if track is None or track.state is None:
             return
+        self._learn_penalty(track)
         reading = self.read(track.state)
         if self.window is not None or track.state is State.UNKNOWN:
             self.verdict = {Reading.HOLD: None, Reading.UP: True, Reading.DOWN: False}[reading]
@@ -249,10 +250,18 @@ class Leg:
             self.good = min(len(track.run), rules.rise)
             if self.good >= rules.rise:
                 self.hold_until = track.run[rules.rise - 1] + rules.hold_up
-                if track.heard >= self.hold_until:
+                if track.heard >= self.hold_until and not self.suppressed:
                     self._decide(verdict=True)
         elif reading is Reading.DOWN and track.bad >= max(rules.fall, 2):
             self.verdict = False
+
+    def _learn_penalty(self, track: Track) -> None:
+        """A service of another name does not make a flapping session a steady one."""
+        if self.service.spec.damping is None:
+            return
+        worst = max((leg for leg in track.legs if leg is not self), key=lambda leg: leg.penalty, default=None)
+        if worst is not None:
+            self.penalty, self.penalized, self.suppressed = worst.penalty, worst.penalized, worst.suppressed
 
     def why(self, now: float | None) -> str:  # noqa: PLR0911 - the first rule that fits
         """The rule that made the verdict, or keeps it from changing; with `now`, how long still."""
@@ -325,6 +334,8 @@ class Track:
     """How often it was seen coming up since `ups` or `last_up` were told."""
     seen_downs: int = 0
     """How often it was seen going down since `downs` was told."""
+    forget_at: float | None = None
+    """When a timer asks whether it may be forgotten."""
     gone: bool = False
     """True once it was forgotten: timers may still know it."""
 
@@ -340,7 +351,7 @@ class Track:
             return hidden
         if self.run:
             self.run.clear()
-        self.bad = self.bad + 1 if PATH[seen.state] is False else 0
+        self.bad = self.bad + counts if PATH[seen.state] is False else 0
         return hidden
 
     def _hidden_flaps(self, seen: Observation) -> int:

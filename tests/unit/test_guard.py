@@ -52,7 +52,7 @@ def held_events(effects):
 
 def test_a_stall_is_an_event():
     house = House(service("dns"))
-    (event,) = events(house.take(Stall(12.3456), 12.3456))
+    (event,) = events(house.take(Stall(12.3456), 12.3456), "guard_held")
     assert (event.event_type, event.source, event.device) == ("guard_held", "engine", None)
     assert event.details == {"reason": "our own loop stalled", "seconds": 12.346}
 

@@ -226,7 +226,7 @@ REFUSED = {
 @pytest.mark.parametrize(("order", "place", "text"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_ordered_is_refused_with_its_remedy_and_changes_nothing(order, place, text):
     house = live(service("dns"), service("ntp", prefixes=(V6,)))
-    objection = house.engine.objection(order)
+    objection = house.engine.objection(order, house.now)
     assert objection.place == place
     assert objection.text.startswith(text)
     effects = house.take(order)
@@ -250,7 +250,7 @@ def test_what_cannot_be_ordered_is_refused_with_its_remedy_and_changes_nothing(o
 )
 def test_what_can_be_ordered_meets_no_objection(order):
     house = live()
-    assert house.engine.objection(order) is None
+    assert house.engine.objection(order, house.now) is None
     assert kinds(house.take(order)) == ["override_set"]
 
 
@@ -258,8 +258,8 @@ def test_what_is_there_can_be_cleared():
     house = live()
     house.order("freeze")
     house.take(Order(Lift("ann", "all", WALL)))
-    assert house.engine.objection(Clear("dns", "bob")) is None
-    assert house.engine.objection(Clear(None, "bob")) is None
+    assert house.engine.objection(Clear("dns", "bob"), house.now) is None
+    assert house.engine.objection(Clear(None, "bob"), house.now) is None
 
 
 # --- over a restart -------------------------------------------------------------------------------------------------

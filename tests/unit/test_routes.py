@@ -35,6 +35,7 @@ from exabgp_bfd.core.routes import (
 )
 from exabgp_bfd.core.timers import Timers
 
+INPUTS = {"rule", "layer", "sessions", "counts_as"}
 PLAIN = Route(V4)
 TAGGED = Route(V4, communities=("65000:1",))
 DOG = Watchdog("dns")
@@ -208,7 +209,7 @@ def test_the_event_of_a_route_has_every_attribute(draining):
     if draining:
         effects = house.order("drain")
     (event,) = events(effects, "route_announce")
-    assert {name: value for name, value in event.details.items() if name not in ("rule", "sessions", "counts_as")} == {
+    assert {name: value for name, value in event.details.items() if name not in INPUTS} == {
         "prefix": str(V4),
         "next_hop": str(N1),
         "med": 0,
@@ -223,7 +224,7 @@ def test_the_event_of_a_route_has_every_attribute(draining):
 def test_a_plain_route_has_no_attributes_in_its_event():
     house = House(service("dns"))
     (event,) = events(house.poll(a=UP), "route_announce")
-    assert set(event.details) == {"prefix", "next_hop", "rule", "sessions", "counts_as"}
+    assert set(event.details) == {"prefix", "next_hop", *INPUTS}
 
 
 def test_a_step_asks_for_its_own_confirmation():

@@ -12,9 +12,9 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from lab.house import House, events, service
+from lab.house import WALL, House, events, service
 
-from exabgp_bfd.core.model import Diagnostic, Reading, Route, Service, Silence, Span, State, Window
+from exabgp_bfd.core.model import Device, Diagnostic, Reading, Route, Service, Silence, Span, State, Window
 from exabgp_bfd.core.policy import ServiceTrack
 from exabgp_bfd.core.session import PATH, Leg, Step, transition
 
@@ -606,12 +606,9 @@ def counted(house):
     return view.up, view.undecided, len(view.legs)
 
 
-@pytest.mark.parametrize(
-    ("reading", "before", "after"),
-    [(Reading.DOWN, (1, 0, 2), (1, 0, 1)), (Reading.HOLD, (2, 0, 2), (1, 0, 1)), (Reading.UP, (2, 0, 2), (1, 0, 1))],
-)
-def test_a_session_that_is_forgotten_leaves_the_count_and_only_it(reading, before, after):
-    house = House(service("dns", "edge1/*", on_missing=reading), forget_after=20.0)
+def test_a_session_that_is_forgotten_leaves_the_count_and_only_it():
+    before, after = (1, 0, 2), (1, 0, 1)
+    house = House(service("dns", "edge1/*"), forget_after=20.0)
     house.poll(a=State.UP, z=State.UP)
     for _ in range(20):
         out = house.poll(z=State.UP)
@@ -624,16 +621,44 @@ def test_a_session_that_is_forgotten_leaves_the_count_and_only_it(reading, befor
     assert not house.announced()
 
 
-def test_what_held_a_service_alone_is_forgotten_with_it():
-    house = House(service("dns", "edge1/a", on_missing=Reading.HOLD), forget_after=20.0)
+@pytest.mark.parametrize("reading", [Reading.HOLD, Reading.UP])
+def test_what_somebody_was_told_to_hold_on_to_is_not_forgotten(reading):
+    house = House(
+        service("dns", "edge1/a", on_missing=reading), service("ntp", "edge1/*", prefixes=()), forget_after=20
+    )
     house.poll(a=State.UP, z=State.UP)
     out = []
-    for _ in range(20):
+    for _ in range(60):
         out += house.poll(z=State.UP)
-    assert events(out, "route_withdraw") == []
-    (event,) = events(house.poll(z=State.UP), "route_withdraw")
-    assert house.chain(event.id)[:2] == ["route_withdraw", "session_forgotten"]
-    assert house.service().legs[0].counts_as == "down"
+    assert events(out, "session_forgotten") == []
+    assert house.announced()
+
+
+def test_a_session_under_maintenance_is_forgotten_only_after_it():
+    window = Window("night", Span(None, WALL + 100.0), devices=("edge1",))
+    house = House(service("dns", "edge1/a"), windows=(window,), forget_after=20.0)
+    house.poll(a=State.UP, z=State.UP)
+    out = []
+    for _ in range(90):
+        out += house.poll(z=State.UP)
+    assert events(out, "session_forgotten") == []
+    for _ in range(2000):
+        out += house.poll(z=State.UP)
+    assert len(events(out, "session_forgotten")) == 1
+
+
+def test_a_row_that_is_gone_stays_missing_while_its_device_answers():
+    house = House(service("dns", "edge1/*", on_unknown=Reading.UP), devices=(Device("edge1", stale_after=10.0),))
+    house.poll(a=State.UP, z=State.UP)
+    house.poll(z=State.UP)
+    for _ in range(60):
+        house.poll(complete=False, z=State.UP)
+    assert {view.session.name: view.state for view in house.engine.snapshot(house.now).sessions} == {
+        "a": State.MISSING,
+        "z": State.UP,
+    }
+    house.wait(10.0)
+    assert {view.state for view in house.engine.snapshot(house.now).sessions} == {State.UNKNOWN}
 
 
 def test_a_session_that_comes_back_in_time_is_not_forgotten():
