@@ -40,7 +40,9 @@ def _more(service: Service) -> Iterator[str]:
             f"damping: {damping.penalty:g} a flap, suppressed from {damping.cutoff:g}, used again below"
             f" {damping.reuse:g}, half-life {damping.half_life:g} s, ceiling {damping.ceiling:g}"
         )
-    yield f"drain: {service.drain_time:g} s with GRACEFUL_SHUTDOWN, then withdrawn"
+    only_watchdogs = all(isinstance(target, Watchdog) for target in service.routes)
+    how = "as it is (a watchdog carries no GRACEFUL_SHUTDOWN)" if only_watchdogs else "with GRACEFUL_SHUTDOWN"
+    yield f"drain: {service.drain_time:g} s {how}, then withdrawn"
     if service.disable_file is not None:
         yield f"{service.on_disable} while {service.disable_file} exists"
 

@@ -64,7 +64,7 @@ def test_the_last_word_is_the_last_even_where_an_order_ends_with_it():
 def test_an_old_withdraw_is_not_said_over_a_service_that_came_back(target):
     spec, other = service("dns", targets=(target,)), service("ntp", "edge1/b", targets=(Watchdog("x"),))
     house = live(spec, other)
-    (gone,) = [each for each in commands(house.reload(other))]
+    (gone,) = commands(house.reload(other))
     house.take(Answer(gone.command, Outcome.TIMEOUT))
     assert said(house.reload(spec, other)) == [said([gone])[0].replace("-", "+")]
     house.poll(a=UP, b=UP)
