@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,13 +38,17 @@ from exabgp_bfd.core.model import (
     Disabled,
     Effect,
     Event,
+    EventQuery,
     Explanation,
+    Forget,
     Input,
     Look,
     Note,
     Order,
     Outcome,
+    Override,
     Pace,
+    Plan,
     Poll,
     Preview,
     Record,
@@ -54,6 +59,7 @@ from exabgp_bfd.core.model import (
     Secret,
     Silence,
     Snapshot,
+    Source,
     SpeakerError,
     Stall,
     Start,
@@ -72,6 +78,7 @@ from exabgp_bfd.sources.snmp.poller import Poller
 from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, take_over_stdio
 from exabgp_bfd.storage.inputs import InputLog
 from exabgp_bfd.storage.journal import Journal
+from exabgp_bfd.storage.queries import PAGE
 from exabgp_bfd.storage.reader import Reader
 from exabgp_bfd.web.auth import SIGNATURE_HEADER, Key, new_key, sign
 
@@ -98,7 +105,21 @@ JOURNAL_STOP_SECONDS = 0.8
 
 RESTART_SECONDS = 0.3
 """How long the web lives on after a reload that changes it."""
+RELOADED_WITHIN = 30.0
+"""How long a reload by a signal may take, with those that it waits for."""
+LOOK_AT_START = 2.0
+"""How long a start waits for the word on all disable files."""
+COMPLAINT_SECONDS = 60.0
+"""How often a fault of one kind is told again."""
+FAULT_PAUSE = 1.0
+"""How soon the engine is asked again by the clock after a fault: what fell due may well fail again."""
 _OF_THE_WEB = ("api", "api_keys", "webhook")
+_OF_THE_START = ("site", "storage")
+"""What only another start can change."""
+_COUNTED_LAYERS = frozenset({"health", "start"})
+"""Withdraws that these decided count against the guard's limit."""
+_SAID_AGAIN = "said again"
+"""How the rule of a command begins that only repeats one that ExaBGP did not take."""
 
 _QUIET = frozenset({"snmp_poll", "route_confirmed"})
 _ALARMS = frozenset(
@@ -115,6 +136,20 @@ T = TypeVar("T")
 
 Load = Callable[[Path | None], Settings]
 """Reads the settings, from another file than usual where one is given; raises ConfigError."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Settings that could hold from now on."""
+
+    settings: Settings
+    there: Mapping[str, bool]
+    """For each service with a disable file whether that is there."""
+
+    @property
+    def disabled(self) -> tuple[str, ...]:
+        """The services whose disable file is there."""
+        return tuple(service for service, there in self.there.items() if there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +184,11 @@ class App:
         self._log_settings: LogSettings | None = None
         self._said_last_word = False
         self.faults: list[str] = []
-        """Parts of ours that ended by a fault."""
+        """Parts of ours that ended by a fault, and `engine` once that has failed to take an input."""
+        self._complaints: dict[str, float] = {}
+        """By kind of fault: when it was told last."""
+        self._not_before = 0.0
+        """When the clock may move the engine again, after a fault."""
         self._quarantined = 0
         self._store_was_healthy = True
         self._snapshot: Snapshot | None = None
@@ -158,6 +197,11 @@ class App:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         self._retargeting = asyncio.Lock()
+        self._reloading = threading.Lock()
+        """Held from reading a file until it holds, so that of two the newer one holds in the end. Not on the loop."""
+        self._hung_up_again = False
+        self._serving_anew = asyncio.Lock()
+        self._web_is_outdated = False
         self._ephemeral: Key | None = None
         self.pipe = Pipe(
             stdin,
@@ -232,23 +276,23 @@ class App:
         )
         try:
             restored = _with_exabgp(journal.open(), journal, settings.speaker.adopt_within)
-            present = self._watch.present(_disable_files(settings))
+            present = self._watch.present(_disable_files(settings), LOOK_AT_START)
             disabled = tuple(service for service, there in present.items() if there)
+            withdrawn = _withdrawn_lately(settings.plan, settings.storage.path)
             now = _monotonic()
-            restored = replace(restored, wall=time.time(), disabled=disabled)
+            restored = replace(restored, wall=time.time(), disabled=disabled, withdrawn=withdrawn)
             return _Parts(settings, poller, journal, restored, Engine(settings.plan, restored, now), now)
         except Exception:
             journal.stop(0.0)
             raise
 
     def _open_log(self, settings: LogSettings) -> None:
-        """Begins the log, or begins it anew where its settings were corrected between two attempts."""
+        """Begins the log, or begins it anew where its settings are others; where that fails, the old one goes on."""
         if self._log is not None and settings == self._log_settings:
             return
-        if self._log is not None:
-            self._log.stop()
-            self._log = None
-        self._log = logs.setup(settings.level, settings.file, settings.max_bytes, settings.backups)
+        self._log = logs.setup(
+            settings.level, settings.file, settings.max_bytes, settings.backups, instead_of=self._log
+        )
         self._log_settings = settings
 
     async def _live(self, parts: _Parts) -> None:
@@ -310,7 +354,8 @@ class App:
             self._inputs.flush()
         tasks = [*self._tasks.values(), *self._errands]
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a web that is ending would be kept from it by a second word
+                task.cancel()
         ended = asyncio.gather(*tasks, return_exceptions=True)
         if not await self.pipe.written(STOP_SECONDS):
             logger.error("ExaBGP did not take every command within %g s", STOP_SECONDS)
@@ -342,7 +387,9 @@ class App:
     def _hung_up(self) -> None:
         if self._engine is None:
             return  # a start that waits reads its settings again by itself
-        self._errand(self._reload_on_signal())
+        if not self._hung_up_again:  # else one that has not begun to read will read what is there now
+            self._hung_up_again = True
+            self._errand(self._reload_on_signal())
 
     def _end(self, reason: str) -> None:
         if not self._stopping.is_set():
@@ -364,20 +411,49 @@ class App:
 
     def handle(self, event: Input) -> int | None:
         """Moves one input through the engine, on the loop's thread; the id of the first event it led to, if any."""
+        events = self._events_of(event)
+        return events[0].id if events else None
+
+    def _events_of(self, event: Input) -> list[Event]:
+        """Moves one input through the engine; the events it led to."""
         if self._engine is None or self._journal is None:
-            return None
+            return []
         if self._said_last_word and isinstance(event, _WORLD):
-            return None
+            return []
         now, wall = _monotonic(), time.time_ns() // 1000
         stall = self._watch.overslept(now)
         if stall is not None and not isinstance(event, Stall):
             self._move(stall, now, wall)
         return self._move(event, now, wall)
 
-    def _move(self, event: Input, now: float, wall: int) -> int | None:
-        if self._engine is None or self._journal is None:
-            return None
-        written, kept, said = self._carry_out(self._engine.handle(event, now), now)
+    def _move(self, event: Input, now: float, wall: int) -> list[Event]:
+        if self._engine is None:
+            return []
+        try:
+            effects = self._engine.handle(event, now)
+        except Exception as error:  # noqa: BLE001 - a fault of ours with one input must not end what brought it
+            self._not_before = now + FAULT_PAUSE
+            self._engine_failed(event, error)
+            return []
+        else:
+            return self._follow(event, effects, now, wall)
+        finally:
+            self._arm()
+
+    def _engine_failed(self, event: Input, error: Exception) -> None:
+        """Notes that the engine did not take an input; the log tells of each kind once a minute."""
+        if "engine" not in self.faults:
+            self.faults.append("engine")
+        kind = f"{type(error).__name__} at {type(event).__name__}"
+        now = time.monotonic()
+        if now >= self._complaints.get(kind, float("-inf")) + COMPLAINT_SECONDS:
+            self._complaints[kind] = now
+            logger.critical("the engine did not take a %s, by a fault", type(event).__name__, exc_info=error)
+
+    def _follow(self, event: Input, effects: Sequence[Effect], now: float, wall: int) -> list[Event]:
+        if self._journal is None:
+            return []
+        written, kept, said = self._carry_out(effects, now)
         if self._inputs is not None and not isinstance(event, Start):
             self._inputs.note(event, now, wall)
             if written:
@@ -387,9 +463,7 @@ class App:
             self._journal.together(kept, wall)
         events = [each for each in kept if isinstance(each, Event)]
         self._tell(event, written, events, said - now)
-        first = events[0].id if events else None
-        self._arm()
-        return first
+        return events
 
     def _carry_out(
         self, effects: Sequence[Effect], now: float
@@ -410,6 +484,9 @@ class App:
                 case Pace():
                     if self._poller is not None:
                         self._poller.pace(effect.device, effect.quick)
+                case Forget():
+                    if self._poller is not None:
+                        self._poller.forget(effect.device, effect.session)
                 case Record():
                     kept.append(effect.event)
                 case Remember() | RememberOrder():
@@ -443,7 +520,7 @@ class App:
             self._timer = None
         deadline = self._engine.next_deadline() if self._engine is not None else None
         if deadline is not None and not self._stopping.is_set():
-            self._timer = self.loop.call_at(deadline, self.handle, Tick())
+            self._timer = self.loop.call_at(max(deadline, self._not_before), self.handle, Tick())
 
     def _from_device(self, event: Poll | Silence) -> None:
         self.handle(event)
@@ -616,15 +693,14 @@ class App:
 
     def accept(self, webhook: Webhook, timeout: float) -> int:
         """Hands a webhook to the engine and waits until it is on disk; its event's id. Not on the loop's thread."""
-        return self._on_disk(lambda: self.handle(webhook), timeout)
-
-    def _on_disk(self, what: Callable[[], int | None], timeout: float) -> int:
-        """Does something on the loop, and waits until the event it led to is on disk; the event's id."""
         deadline = time.monotonic() + timeout
+        return self._on_disk(self.call(lambda: self.handle(webhook), timeout), deadline)
+
+    def _on_disk(self, number: int | None, deadline: float) -> int:
+        """Waits until an event is on disk, until a monotonic time; the event's id."""
         journal = self._journal
-        number = self.call(what, timeout)
         if journal is None or number is None:
-            raise StoreError("we are starting or stopping")
+            raise StoreError("we are starting, stopping or in trouble: the log tells")
         try:
             journal.flushed(messages=False).result(max(0.0, deadline - time.monotonic()))
         except concurrent.futures.TimeoutError:
@@ -634,15 +710,17 @@ class App:
     def order(self, what: Order | Clear, timeout: float) -> int:
         """Hands an operator's word to the engine; its event's id, on disk. Raises ConfigError. Not on the loop."""
 
+        deadline = time.monotonic() + timeout
+
         def act() -> int | None:
-            objection = self._engine.objection(what) if self._engine is not None else None
+            objection = self._engine.objection(what, _monotonic()) if self._engine is not None else None
             if objection is not None:
                 raise objection
-            number = self.handle(what)
+            events = self._events_of(what)
             self._snapshot = None  # who asked looks next at what came of it
-            return number
+            return _own_event(what, events)
 
-        return self._on_disk(act, timeout)
+        return self._on_disk(self.call(act, timeout), deadline)
 
     def explain(self, service: str) -> Explanation | None:
         """Why a service is, or is not, announced. Any thread but the loop's."""
@@ -656,53 +734,78 @@ class App:
 
     def preview(self, file: Path | None, timeout: float) -> tuple[Path | None, Preview]:
         """What a file would change, and which was read. Raises ConfigError. Any thread but the loop's."""
-        settings = self._load_checked(file)
+        deadline = time.monotonic() + timeout
+        checked = self._load_checked(file)
 
         def act() -> Preview:
             if self._engine is None:
                 raise TimeoutError("not started yet")
-            return self._engine.preview(settings.plan, _monotonic())
+            return self._engine.preview(checked.settings.plan, _monotonic(), checked.disabled)
 
-        return settings.file, self.call(act, timeout)
+        return checked.settings.file, self.call(act, max(0.0, deadline - time.monotonic()))
 
     def reload(self, actor: str | None, timeout: float) -> int:
         """Reads our own file again, from when on it holds; the event's id. Raises ConfigError. Not on the loop."""
-        settings = self._load_checked(None)
-        return self._on_disk(lambda: self._take_settings(settings, actor), timeout)
+        deadline = time.monotonic() + timeout
+        return self._on_disk(self._reload(actor, deadline), deadline)
 
     async def _reload_on_signal(self) -> None:
         try:
-            settings = await asyncio.to_thread(self._load_checked, None)
-        except BfdError as error:
+            await asyncio.to_thread(self._reload, None, time.monotonic() + RELOADED_WITHIN)
+        except (BfdError, TimeoutError) as error:
+            self._hung_up_again = False
+            if self._stopping.is_set():
+                return
             errors = [str(each) for each in getattr(error, "errors", (error,))]
             logger.error("SIGHUP: the configuration is refused, and nothing changes: %s", "; ".join(errors))
             self.handle(Note("reload_refused", {"errors": errors}))
-        else:
-            self._take_settings(settings, None)
 
-    def _load_checked(self, file: Path | None) -> Settings:
-        """The settings of a file that could hold from now on; raises ConfigError."""
+    def _reload(self, actor: str | None, deadline: float) -> int | None:
+        """Reads our own file and lets it hold, one reload after the other. Raises ConfigError, TimeoutError."""
+        if not self._reloading.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimeoutError("another reload is under way")
+        try:
+            if actor is None:
+                self._hung_up_again = False  # a signal from here on may mean what we have read already
+            checked = self._load_checked(None)
+            log = checked.settings.log
+            if log != self._log_settings and log.file is not None:
+                # Here, for this disk may hang as well as any other; the loop opens what can be opened.
+                logs.open_file(log.file, log.max_bytes, log.backups).close()
+            return self.call(lambda: self._take_settings(checked, actor), max(0.0, deadline - time.monotonic()))
+        finally:
+            self._reloading.release()
+
+    def _load_checked(self, file: Path | None) -> _Checked:
+        """The settings of a file that could hold from now on; raises ConfigError. Not on the loop's thread."""
         settings = self._load(file)
         for device in settings.targets:
             connect(_target(device))
         for service in settings.plan.services:
             for _ in service_lines(service):
                 """Each command it could ever lead to is one that may be sent, or this raises."""
-        return settings
+        return _Checked(settings, self._watch.present(_disable_files(settings)))
 
-    def _take_settings(self, settings: Settings, actor: str | None) -> int | None:
-        """Lets settings hold, all of them at once but for what only a start can change."""
-        before, self.settings = self.settings, settings
+    def _take_settings(self, checked: _Checked, actor: str | None) -> int | None:
+        """Lets settings hold, all of them at once but for what only a start can change; raises ConfigError before."""
+        if self._stopping.is_set():
+            raise TimeoutError("we are stopping")
+        before = self.settings
+        self._open_log(checked.settings.log)
+        needs_restart = [name for name in _OF_THE_START if getattr(checked.settings, name) != getattr(before, name)]
+        settings = self.settings = replace(checked.settings, site=before.site, storage=before.storage)
         details = {
             "file": str(settings.file) if settings.file is not None else None,
-            "needs_restart": [name for name in ("site", "storage") if getattr(settings, name) != getattr(before, name)],
+            "needs_restart": needs_restart,
         }
         self._set_watch(settings)
-        number = self.handle(Reload(settings.plan, actor, details))
+        number = self.handle(Reload(settings.plan, actor, details, checked.disabled))
+        # To the engine they are no news, but to the input log, in which a reload has no plan and no files.
+        self._watch.seen(checked.there)
         self.pipe.ack_timeout = settings.speaker.ack_timeout
-        self._open_log(settings.log)
         self._errand(self._retarget(settings))
         if [getattr(settings, name) for name in _OF_THE_WEB] != [getattr(before, name) for name in _OF_THE_WEB]:
+            self._web_is_outdated = True
             self._errand(self._serve_anew())
         return number
 
@@ -712,13 +815,18 @@ class App:
                 await self._poller.set_targets([_target(device) for device in settings.targets])
 
     async def _serve_anew(self) -> None:
-        await asyncio.sleep(RESTART_SECONDS)  # who asked for the reload gets the answer first
-        if self._ephemeral is None or self.settings.api_keys:
-            self._ephemeral = _ephemeral_key(self.settings)
-        web = self._tasks["web"]
-        web.cancel()
-        await asyncio.wait([web])
-        self._spawn("web", self._serve(self.settings))
+        """Serves the API by the settings that hold now, after whoever serves it has ended."""
+        async with self._serving_anew:
+            if not self._web_is_outdated:
+                return  # whoever went before us has served what we would
+            await asyncio.sleep(RESTART_SECONDS)  # who asked for the reload gets the answer first
+            web = self._tasks["web"]
+            web.cancel()
+            await asyncio.wait([web])
+            self._web_is_outdated = False
+            if self._ephemeral is None or self.settings.api_keys:
+                self._ephemeral = _ephemeral_key(self.settings)
+            self._spawn("web", self._serve(self.settings))
 
     def journal_healthy(self) -> bool:
         """Whether the journal takes records. Any thread."""
@@ -779,6 +887,49 @@ def signature_header(secret: Secret, body: bytes) -> str:
 def _monotonic() -> float:
     """The engine's time, to the microsecond, as the input log keeps it."""
     return round(time.monotonic(), 6)
+
+
+def _own_event(what: Order | Clear, events: Sequence[Event]) -> int | None:
+    """The id of the event that recorded an order, among those of its breath; raises ConfigError if it was refused."""
+    if isinstance(what, Order):
+        kind, actor = "override_set", what.what.actor
+        service = what.what.service if isinstance(what.what, Override) else None
+    else:
+        kind, actor, service = "override_cleared", what.actor, what.service
+    for event in events:
+        if event.service == service and event.actor == actor and event.source == Source.API:
+            if event.event_type == kind:
+                return event.id
+            if event.event_type == "order_refused":
+                raise ConfigError("", str(event.details["reason"]))
+    return None
+
+
+def _withdrawn_lately(plan: Plan, path: Path) -> tuple[tuple[str, float], ...]:
+    """The services that were withdrawn for their health so lately that the guard's limit counts them, and when."""
+    if plan.guard.max_withdrawn is None and plan.guard.max_share is None:
+        return ()
+    since = max(0, round((time.time() - plan.guard.within) * 1e6))
+    newest: dict[str, float] = {}
+    before: int | None = None
+    reader = Reader(path)
+    try:
+        while True:
+            query = EventQuery(PAGE, event_type="route_withdraw", since=since, before=before)
+            found = reader.events(query)
+            for stored in found:
+                event = stored.event
+                again = str(event.details.get("rule", "")).startswith(_SAID_AGAIN)
+                if event.service is not None and event.details.get("layer") in _COUNTED_LAYERS and not again:
+                    newest.setdefault(event.service, stored.ts / 1e6)
+            if len(found) < PAGE:
+                break
+            before = found[-1].id
+    except StoreError as error:
+        logger.warning("what was withdrawn before we started does not count against the guard's limit: %s", error)
+    finally:
+        reader.close()
+    return tuple(newest.items())
 
 
 def _disable_files(settings: Settings) -> dict[str, str]:

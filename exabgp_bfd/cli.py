@@ -306,6 +306,8 @@ def replay(config: Path, *, db: Path | None, since: str | None, until: str | Non
     begin, end = _moment("--since", since), _moment("--until", until)
     if begin is not None and end is not None and begin > end:
         raise click.UsageError("--since is after --until")
+    if begin is not None and begin > time.time_ns() // 1000:
+        raise click.UsageError("--since is in the future: nothing was observed there yet")
     settings = load(config, Overrides(), os.environ)
     from exabgp_bfd import replay as rehearsal  # noqa: PLC0415
 

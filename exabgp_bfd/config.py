@@ -1801,7 +1801,7 @@ class _Build:
         settings = Settings(
             site=self.table.site.name or _host_name(),
             plan=Plan(
-                devices=tuple(Device(target.name, target.stale_after) for target in targets),
+                devices=tuple(Device(target.name, target.stale_after, _identity(target)) for target in targets),
                 services=services,
                 record_polls=self.table.snmp.record_polls,
                 windows=self.windows(names, [service.name for service in services]),
@@ -1821,6 +1821,11 @@ class _Build:
         if self.faults:
             raise SettingsError(self.faults)
         return settings
+
+
+def _identity(target: DeviceSettings) -> str:
+    """Where and how a device is asked: under another one it is another box."""
+    return f"{target.host}:{target.port} {target.profile} {target.oid or ''} {target.values or ''}"
 
 
 def _known(names: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ class WebDesk:
         ]
         if not self._app.pipe.open:
             missing.append("ExaBGP's pipe is closed")
-        return missing + [f"{part} ended by a fault: see the log, and restart" for part in self._app.faults]
+        return missing + [f"{_fault(part)} by a fault: see the log, and restart" for part in self._app.faults]
 
     def alive(self, timeout: float) -> bool:
         """Whether every part of ours lives, and the main loop answers within `timeout` seconds."""
@@ -68,3 +68,7 @@ class WebDesk:
     def devices(self) -> frozenset[str]:
         """The devices there are."""
         return frozenset(device.name for device in self._app.settings.targets)
+
+
+def _fault(part: str) -> str:
+    return "the engine did not take an input" if part == "engine" else f"{part} ended"

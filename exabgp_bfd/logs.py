@@ -158,6 +158,13 @@ class CountingFileHandler(RotatingFileHandler):
         """Counts the line that was lost."""
         self.failed += 1
 
+    def reopen(self) -> None:
+        """Goes on in the file that has the name now, for another that writes to it may just have rotated it."""
+        with suppress(OSError):
+            old = self.setStream(self._open())
+            if old is not None:
+                old.close()
+
     def close(self) -> None:
         """Closes the file; what a full disk did not take by now is lost, and was counted line by line."""
         with suppress(OSError):
@@ -240,13 +247,26 @@ class Logs:
             self._file.close()
 
 
-def setup(level: str, file: Path | None, max_bytes: int, backups: int, descriptor: int = _STDERR) -> Logs:
+def setup(
+    level: str,
+    file: Path | None,
+    max_bytes: int,
+    backups: int,
+    descriptor: int = _STDERR,
+    *,
+    instead_of: Logs | None = None,
+) -> Logs:
     """Sends every logger's lines to stderr and, if given, to a file of `max_bytes` with `backups` old ones.
 
     Our own loggers speak from `level` (debug, info, warning, error) on, those of libraries from warning on, because
-    theirs may show what passes through them. Raises ConfigError when the file cannot be written; nothing is then set.
+    theirs may show what passes through them. Raises ConfigError when the file cannot be written; nothing is then set,
+    and a log that this one is to replace goes on.
     """
-    rotating = None if file is None else _open(file, max_bytes, backups)
+    rotating = None if file is None else open_file(file, max_bytes, backups)
+    if instead_of is not None:
+        instead_of.stop()
+        if rotating is not None:
+            rotating.reopen()
     handler = BoundedQueueHandler(Queue(QUEUE_LINES))
     handlers: list[logging.Handler] = [DescriptorHandler(descriptor)]
     if rotating is not None:
@@ -266,7 +286,8 @@ def setup(level: str, file: Path | None, max_bytes: int, backups: int, descripto
     return Logs(handler, listener, rotating, before)
 
 
-def _open(file: Path, max_bytes: int, backups: int) -> CountingFileHandler:
+def open_file(file: Path, max_bytes: int, backups: int) -> CountingFileHandler:
+    """The rotating file; raises ConfigError, with the remedy, when it cannot be written."""
     try:
         return CountingFileHandler(
             file, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", errors="backslashreplace"

@@ -181,6 +181,8 @@ class Remote:
         return headers
 
     def _answer(self, status: int, text: bytes) -> dict[str, Any]:
+        if self._there.key is not None:  # whatever answers, a key that it sends back is not shown
+            text = text.replace(self._there.key.reveal().encode(), b"***")
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
@@ -194,7 +196,8 @@ class Remote:
             which = "the key was not taken" if self._there.key is not None else "no key was given"
             remedy = f"; {self._there.hint}" if self._there.hint else ""
             raise BfdError(f"{self._url}: {which}: {detail}{remedy}")
-        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        unknown = status == HTTPStatus.NOT_FOUND and document.get("errors")  # it names what there is
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY or unknown:
             raise RefusedError(_faults(document, detail))
         raise BfdError(f"{self._url}: {detail}")
 
@@ -215,7 +218,8 @@ def _faults(document: Mapping[str, Any], detail: str) -> list[ConfigError]:
 
 
 def _step(name: str) -> str:
-    return quote(name, safe="")
+    # No name has a slash, and one in a path is never part of a step: written so, it is an unknown name like another.
+    return quote(name.replace("/", "%2F"), safe="")
 
 
 def _query(reason: str | None) -> str:
@@ -234,7 +238,7 @@ def _parsed(url: str) -> SplitResult:
     if parts.username is not None or parts.password is not None:
         raise ConfigError("--url", "holds no user and no password: a key goes by --key")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or port == 0:
-        raise ConfigError("--url", f"must be such as http://127.0.0.1:8080, not {url[:80]!r}")
+        raise ConfigError("--url", "must be such as http://127.0.0.1:8080")  # not shown: who knows what is in it
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise ConfigError("--url", "must be ASCII without blanks; a name beyond that in its xn-- form")
     return parts
@@ -294,7 +298,7 @@ def _with_admin_key(address: str, path: Path) -> Whereabouts:
         return Whereabouts(address, _secret_of_file(path, str(path)))
     except ConfigError as error:
         # No fault yet: what only reads may need no key at all.
-        return Whereabouts(address, hint=f"{error.text}; or {_GIVE_KEY}")
+        return Whereabouts(address, hint=f"{error}; or {_GIVE_KEY}")
 
 
 def _secret(written: str, environ: Mapping[str, str]) -> Secret:
@@ -302,8 +306,9 @@ def _secret(written: str, environ: Mapping[str, str]) -> Secret:
     if written.startswith("env:"):
         name = written.removeprefix("env:")
         if not environ.get(name):
-            raise ConfigError("--key", f"the variable {name} is not set, or empty")
-        return _usable(environ[name], f"--key: {name}")
+            # Not named: it may be the key itself, where a shell has put that in the name's place.
+            raise ConfigError("--key", "the variable that it names is not set, or empty")
+        return _usable(environ[name], "--key")
     if written.startswith("file:"):
         return _secret_of_file(Path(written.removeprefix("file:")), "--key")
     return _usable(written, "--key")
@@ -314,11 +319,11 @@ def _secret_of_file(path: Path, place: str) -> Secret:
         with path.open("rb") as stream:
             text = stream.read(_LONGEST_SECRET).decode()
     except UnicodeDecodeError:
-        raise ConfigError(place, f"{path} is not text") from None
+        raise ConfigError(place, "the key's file is not text") from None  # not named, as above
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a path"
         remedy = "read it as the user that ExaBGP runs us as, or as root"
-        raise ConfigError(place, f"the key's file {path} cannot be read ({why}): {remedy}") from None
+        raise ConfigError(place, f"the key's file cannot be read ({why}): {remedy}") from None
     return _usable(text.removesuffix("\n").removesuffix("\r"), place)
 
 

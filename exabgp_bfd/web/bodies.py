@@ -14,7 +14,8 @@ from exabgp_bfd.core.model import Action
 from exabgp_bfd.web.problems import Problem, pointed, pointer_token
 from exabgp_bfd.web.queries import Reason, microseconds
 
-LONGEST: Final = 36500 * 86400
+LONGEST_DAYS: Final = 3650
+LONGEST: Final = LONGEST_DAYS * 86400
 """Seconds; whatever lasts longer lasts until it is cleared."""
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -44,7 +45,8 @@ def seconds(value: object) -> float:
             if 0 < duration <= LONGEST:
                 return duration
     raise ValueError(
-        'must be a number of seconds above 0, or such as "2h", "90m" or "1d", at most 36500 days; null: until cleared'
+        'must be a number of seconds above 0, or such as "2h", "90m" or "1d", '
+        f"at most {LONGEST_DAYS} days; null: until cleared"
     )
 
 
@@ -86,13 +88,18 @@ class Lifting(_Body):
         return self
 
     def end(self, now: int) -> float | None:
-        """When it ends, in seconds since the epoch; `now` is in microseconds. Raises a 422 Problem for the past."""
+        """When it ends, in seconds since the epoch; `now` is in microseconds.
+
+        Raises a 422 Problem for the past, and for more than `LONGEST` to come.
+        """
         if self.ttl is not None:
             return now / 1e6 + self.ttl
         if self.expires is None:
             return None
         if self.expires <= now:
             refuse([pointed("/expires", "is in the past; give a moment to come, or ttl")])
+        if self.expires > now + LONGEST * 1_000_000:
+            refuse([pointed("/expires", f"is more than {LONGEST_DAYS} days to come; leave it out: until cleared")])
         return self.expires / 1e6
 
 

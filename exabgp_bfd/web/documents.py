@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from exabgp_bfd.core.model import (
@@ -27,10 +28,14 @@ from exabgp_bfd.core.model import (
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST = (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+"""RFC 3339 has the years 1 to 9999, in microseconds since the epoch."""
 
 
 def rfc3339(microseconds: int) -> str:
-    """A moment given in microseconds since the epoch."""
+    """A moment given in microseconds since the epoch; one that RFC 3339 cannot say is the first or last that it can."""
+    microseconds = min(max(microseconds, _FIRST), _LAST)
     # Integer arithmetic: a float of today's microseconds since the epoch has no digits to spare.
     moment = _EPOCH + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -38,7 +43,14 @@ def rfc3339(microseconds: int) -> str:
 
 def wall(seconds: float | None) -> str | None:
     """A moment given in seconds since the epoch, None for one that never comes."""
-    return None if seconds is None else rfc3339(round(seconds * 1e6))
+    return None if seconds is None else rfc3339(_micro(seconds))
+
+
+def _micro(seconds: float) -> int:
+    """Microseconds, of any number that may be stored."""
+    if isfinite(micro := seconds * 1e6):
+        return round(micro)
+    return _FIRST if micro < 0 else _LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class Calendar:
         """RFC 3339, or None for a moment that never was."""
         if seconds is None:
             return None
-        return rfc3339(self.wall + round((seconds - self.monotonic) * 1e6))
+        return rfc3339(self.wall + _micro(seconds - self.monotonic))
 
 
 def _text(value: object | None) -> str | None:

@@ -78,7 +78,8 @@ def test_the_actor_is_the_name_of_the_key(keyed, key, backend):
         ({"ttl": "45s"}, NOON + 45),
         ({"ttl": "1.5 m"}, NOON + 90),
         ({"ttl": "2h"}, NOON + 7200),
-        ({"ttl": "36500d"}, NOON + 36500 * 86400),
+        ({"ttl": "3650d"}, NOON + 3650 * 86400),
+        ({"expires": "2036-11-17T12:00:00Z"}, NOON + 3650 * 86400),
         ({"expires": "2026-11-20T12:00:00.001Z"}, NOON + 0.001),
         ({"expires": "2026-11-20T15:00:00+02:00"}, NOON + 3600),
         ({"ttl": None, "expires": "2027-01-01T00:00:00Z"}, 1798761600.0),
@@ -96,6 +97,8 @@ def test_how_long_it_holds(put, backend, path, more, end, expires):
     ("wrong", "place"),
     [
         *(({"ttl": ttl}, "#/ttl") for ttl in (0, -1, "0s", "2w", "soon", "", True, [60], {}, 1e300, 10**400, "-2h")),
+        *(({"ttl": ttl}, "#/ttl") for ttl in (3650 * 86400 + 1, "3651d")),
+        *(({"expires": f"{year}-12-31T23:59:59.999999Z"}, "#/expires") for year in (2036, 9999)),
         *(({"expires": text}, "#/expires") for text in ("tomorrow", 17, "2026-13-01T00:00:00Z", "2026-11-20T12:00")),
         ({"expires": "2026-11-20T12:00:00Z"}, "#/expires"),  # now
         ({"expires": "2026-11-20T11:59:59.999Z"}, "#/expires"),
@@ -163,8 +166,20 @@ def test_the_longest_reason_is_kept_whole(put, backend):
 
 def test_an_unknown_service_is_404(put, delete, problem, backend):
     for response in (put("/services/smtp/override", DRAIN), delete("/services/smtp/override")):
-        assert "'smtp'" in problem(response, 404)["detail"]
+        document = problem(response, 404)
+        assert document["detail"] == "there is no service 'smtp'; known: ntp, dns"
+        assert [error["place"] for error in document["errors"]] == ["service"]
     assert backend.ordered == []
+
+
+def test_an_order_that_is_there_already_is_shown_whatever_its_end(client, backend):
+    """One that an older version of ours took: no page may fail for it."""
+    for end in (NOON * 1e6, 253402300799.9999999, float("inf"), float("-inf"), float("nan"), -1e300, 1e300):
+        backend.show("dns", replace(SENT, expires=end))
+        backend.show(None, Lift(WHO, "x", NOON, end))
+        for path in ("/services", "/services/dns", "/guard", "/health"):
+            assert client.get(path).status_code == 200, (path, end)
+    assert client.get("/guard").get_json()["lift"]["expires"] == "9999-12-31T23:59:59.999Z"
 
 
 def test_an_override_is_taken_back_once(put, delete, problem, backend):

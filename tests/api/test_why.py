@@ -91,4 +91,14 @@ def test_a_slow_journal_does_not_hold_the_answer(client, linked, monkeypatch):
 
 
 def test_an_unknown_service_is_404(client, problem):
-    assert "'smtp'" in problem(client.get("/services/smtp/why"), 404)["detail"]
+    assert "'smtp'; known: ntp, dns" in problem(client.get("/services/smtp/why"), 404)["detail"]
+
+
+def test_of_many_services_ten_are_named(client, backend, problem):
+    view = backend.view.services[0]
+    many = tuple(replace(view, service=replace(view.service, name=f"s{number}")) for number in range(12))
+    backend.view = replace(backend.view, services=many)
+    detail = problem(client.get("/services/smtp/why"), 404)["detail"]
+    assert detail.endswith("known: s0, s1, s2, s3, s4, s5, s6, s7, s8, s9 and 2 more")
+    backend.view = replace(backend.view, services=())
+    assert "there is none" in problem(client.get("/services/smtp/why"), 404)["detail"]

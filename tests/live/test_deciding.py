@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -135,8 +136,14 @@ def test_a_draining_route_whose_path_dies_is_withdrawn_at_once(begun, router):
 
 def test_orders_that_make_no_sense_are_refused_with_the_remedy(begun):
     process = begun()
-    assert "nobody" in ours(process, "override", "nobody", "withdraw", "--reason", "x", status=1)
+    for words in (
+        ["override", "nobody", "withdraw", "--reason", "x"],
+        ["override", "nobody", "clear"],
+        ["why", "nobody"],
+    ):
+        assert "there is no service 'nobody'; known: dns" in ours(process, *words, status=2)
     assert "dns" in ours(process, "override", "dns", "clear", status=1)
+    assert "future" in ours(process, "replay", "--since", "2999-01-01T00:00:00Z", status=2)
     assert ours(process, "override", "dns", "explode", "--reason", "x", status=2)
     assert process.lines == [ANNOUNCE]
 
@@ -160,6 +167,41 @@ def test_a_disable_file_that_is_there_at_the_start_counts_from_the_start(launch,
     process = launch(toml=toml(router.port, service=service_with(disable_file=str(file)))).ready()
     wait_for(lambda: process.get("/services/dns")["health"] == "full", "healthy")
     stays(lambda: not process.lines, "and yet not announced", 0.5)
+
+
+def test_a_reload_looks_for_the_files_before_it_says_anything(begun, router, tmp_path):
+    process = begun()
+    file = tmp_path / "disabled"
+    file.touch()
+    renamed = service_with(disable_file=str(file)).replace('"dns"', '"dns2"')
+    newcomer = renamed.replace('"dns2"', '"ntp"').replace(PREFIX, OTHER)
+    process.write_toml(toml(router.port, service=renamed + newcomer))
+    preview = cli(process, "check", str(process.toml), "--against-running").partition("against the running program")[2]
+    assert f"would withdraw {PREFIX}" in preview
+    assert "would announce" not in preview
+    process.signal(signal.SIGHUP)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
+    stays(lambda: process.lines == [ANNOUNCE, WITHDRAW], "and nothing else is said", 2.5)
+    # Neither told as news: the reload knew.
+    assert not process.events(event_type="service_disabled")
+    file.unlink()
+    back = {ANNOUNCE, f"neighbor * announce route {OTHER} next-hop {NEXT_HOP}"}
+    wait_for(lambda: set(process.lines[2:]) == back, "both without their file")
+    file.touch()
+    wait_for(lambda: len(process.lines) == 6, "the watch goes on with the new names")
+
+
+def test_a_file_that_went_while_a_reload_renamed_its_service(begun, router, tmp_path):
+    file = tmp_path / "disabled"
+    disabled = service_with(disable_file=str(file))
+    process = begun(service=disabled)
+    file.touch()
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
+    process.write_toml(toml(router.port, service=disabled.replace('"dns"', '"dns2"')))
+    file.unlink()
+    process.signal(signal.SIGHUP)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "back")
+    stays(lambda: process.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "for good", 1.5)
 
 
 def test_a_window_opens_and_closes_by_the_clock(begun):
@@ -278,6 +320,83 @@ def test_new_keys_close_the_door_of_the_old_ones(begun, router):
     assert process.lines == [ANNOUNCE]
 
 
+def test_a_log_file_that_cannot_be_written_refuses_the_whole_reload(begun, router):
+    process = begun()
+    more = '[log]\nfile = "/nonexistent/a.log"\n[[device]]\nname = "edge2"\nhost = "127.0.0.1"\n'
+    process.write_toml(toml(router.port, more, service=service_with(med=50)))
+    process.signal(signal.SIGHUP)
+    (refused,) = wait_for(lambda: process.events(event_type="reload_refused"), "refused")
+    assert "cannot write /nonexistent/a.log" in refused["details"]["errors"][0]
+    assert "cannot write /nonexistent/a.log" in ours(process, "reload", status=2)
+    assert not process.events(event_type="reloaded")
+    assert process.get("/health")["devices"]["total"] == 1
+    router.set(State.DOWN)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "it lives on by the old file")
+    wait_for(lambda: "route_withdraw" in process.log(), "and so does its log")
+
+
+def test_a_reload_moves_the_log_to_another_file(begun, router, tmp_path):
+    process = begun(f'[log]\nfile = "{tmp_path / "old.log"}"\n')
+    for level, file in (("info", "new.log"), ("debug", "new.log")):
+        log = f'[log]\nfile = "{tmp_path / file}"\nlevel = "{level}"\n'
+        process.write_toml(toml(router.port, log))
+        ours(process, "reload")
+        wait_for((tmp_path / file).exists, "begun")
+    router.set(State.DOWN)
+    wait_for(lambda: "route_withdraw" in (tmp_path / "new.log").read_text(), "in the new file")
+    wait_for(lambda: "route_withdraw" in process.log(), "and on stderr")
+    assert "route_announce" in (tmp_path / "old.log").read_text()
+    assert "route_withdraw" not in (tmp_path / "old.log").read_text()
+
+
+def test_what_only_a_restart_can_change_stays_as_it_was_started(begun, router, tmp_path):
+    process = begun()
+    key = {"X-API-Key": process.journal.with_name("admin.key").read_text().strip()}
+    site = process.get("/health")["site"]
+    rest = toml(router.port).replace("secrets = [", 'secrets = ["another", ')  # so that the web begins anew
+    head = (
+        f'[site]\nname = "elsewhere"\n[storage]\npath = "{tmp_path / "new" / "other.db"}"\n'
+        f'[api]\nlisten = "127.0.0.1:{process.api_port}"\n'
+    )
+    process.write_toml(head + rest, head=False)
+    assert process.request("/reload", b"{}", key)[0] == 200
+    wait_for(lambda: process.log().count("the API listens on") == 2, "the web began anew")
+    wait_for(lambda: process.get("/healthz"), "it answers")
+    assert process.request("/reload", b"{}", key)[0] == 200, "the key of this run is as it was"
+    wait_for(lambda: len(process.events(event_type="reloaded")) == 2, "of the journal in use")
+    reloads = process.events(event_type="reloaded")
+    assert [event["details"]["needs_restart"] for event in reloads] == [["site", "storage"]] * 2
+    assert {event["site"] for event in reloads} == {site} == {process.get("/health")["site"]}
+    assert process.journal.with_name("admin.key").exists()
+    assert not (tmp_path / "new").exists()
+    process.write_toml(toml(router.port))
+    assert process.request("/reload", b"{}", key)[0] == 200
+    wait_for(lambda: len(process.events(event_type="reloaded")) == 3, "recorded")
+    assert process.events(event_type="reloaded")[0]["details"]["needs_restart"] == []
+
+
+def test_reloads_in_a_row_leave_one_web_that_ends_when_it_is_told_to(begun, router):
+    process = begun()
+    # Requests that dawdle, so that a web takes a while to end.
+    idle = [socket.create_connection(("127.0.0.1", process.api_port)) for _ in range(6)]
+    for each in idle:
+        each.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n")
+    for number in range(1, 6):
+        text = toml(router.port, service=service_with(med=number))
+        process.write_toml(text.replace("secrets = [", f'secrets = ["another{number}", '))
+        process.signal(signal.SIGHUP)
+        time.sleep(0.15)
+    wait_for(lambda: process.lines[-1] == f"{ANNOUNCE} med 5", "the newest file holds")
+    wait_for(lambda: process.get("/healthz"), "the API answers")
+    for each in idle:
+        each.close()
+    process.toml.write_text(process.toml.read_text().replace(f"127.0.0.1:{process.api_port}", "off"))
+    process.signal(signal.SIGHUP)
+    wait_for(lambda: process.request("/healthz")[0] == 0, "the API is off")
+    stays(lambda: process.request("/healthz")[0] == 0, "and nobody is left who serves it", 3.0)
+    assert "is in use by another program" not in process.log(), "no two at once"
+
+
 # --- the guard --------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +443,28 @@ def test_no_more_services_than_allowed_are_withdrawn_unless_the_limit_is_lifted(
     assert len(process.get("/guard")["held"]) == 2
     ours(process, "override", "--guard", "lift", "--reason", "it is really down", "--ttl", "1h")
     wait_for(lambda: len(process.lines) == 8, "all of them")
+
+
+def test_the_limit_counts_what_went_before_a_restart(launch, router):
+    services = "".join(
+        f'[[service]]\nname = "s{number}"\nprefixes = ["203.0.113.{number}/32"]\nsessions = ["edge1/{PEER}"]\n'
+        "rise = 1\nhold_up = 0.0\n"
+        for number in range(4)
+    )
+    text = toml(router.port, '[guard]\nmax_withdrawn = 1\nwithin = "1h"\n', service=services)
+    first = launch(toml=text).ready()
+    wait_for(lambda: len(first.lines) == 4, "announced")
+    router.set(State.DOWN)
+    wait_for(lambda: len(first.lines) == 5, "one may go")
+    wait_for(lambda: len(first.events(event_type="route_withdraw")) == 1, "recorded")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = launch(toml=text).ready()
+    guard = wait_for(lambda: (answer := second.get("/guard")) and len(answer["held"]) == 3 and answer, "held as before")
+    assert len(guard["withdrawn"]) == 1
+    stays(
+        lambda: not [each for each in second.lines if "withdraw" in each and each != first.lines[4]], "no more go", 1.5
+    )
 
 
 # --- the ladder, damping and the words -----------------------------------------------------------------------------

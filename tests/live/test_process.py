@@ -15,6 +15,8 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,9 +40,28 @@ from lab.process import (
 
 from exabgp_bfd import __version__, config
 from exabgp_bfd.app import RETRY_SECONDS, App
-from exabgp_bfd.core.model import Observation, Poll, Session, State, StoreError, Webhook
+from exabgp_bfd.core.model import (
+    Action,
+    Clear,
+    ConfigError,
+    Effect,
+    Input,
+    Lift,
+    Observation,
+    Order,
+    Override,
+    Poll,
+    Session,
+    State,
+    StoreError,
+    Tick,
+    Webhook,
+)
+from exabgp_bfd.desk import WebDesk
 from exabgp_bfd.storage import database
 from exabgp_bfd.storage.journal import Journal
+from exabgp_bfd.storage.queries import StoredEvent
+from exabgp_bfd.storage.reader import Reader
 from exabgp_bfd.web.server import WebServer
 
 pytestmark = pytest.mark.live
@@ -373,6 +394,7 @@ def test_a_wrong_community_is_not_knowing(launch, router):
     assert "is the community right" in devices["troubled"]["edge1"]
     assert not process.get("/sessions")["sessions"]
     (leg,) = process.get("/services/dns")["sessions"]
+    assert leg.pop("why")
     assert leg == {"session": SESSION, "state": "unknown", "counts_as": "undecided"}
     assert process.metric('exabgp_bfd_device_reachable{device="edge1"}') == 0
     stays(lambda: not process.lines, "nothing is said", 2.0)  # twice `stale_after`
@@ -792,6 +814,209 @@ def test_a_start_and_its_end_leave_nothing_behind(tmp_path, router):
     assert live("a while") == first
     assert live("no time at all") == first
     assert live("a while") == first
+
+
+def journalled(folder: Path, number: int) -> StoredEvent:
+    reader = Reader(folder / "inside.db")
+    try:
+        event = reader.event(number)
+    finally:
+        reader.close()
+    assert event is not None
+    return event
+
+
+def test_an_order_gets_the_id_of_its_own_event(tmp_path, router, monkeypatch):
+    """And not of what fell due in the same breath."""
+    inside = Inside(lambda: settings(tmp_path, router.port))
+
+    def order(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        monkeypatch.setattr(app._watch, "overslept", lambda _: None)  # a stall is told in a breath of its own
+        now = time.time()
+        short = Override("dns", Action.FREEZE, "noc", "short", now, now + 0.4)
+        assert journalled(tmp_path, app.order(Order(short), 5.0)).event.event_type == "override_set"
+        app.loop.call_soon_threadsafe(time.sleep, 0.6)  # the next one comes when this one has just expired
+        number = app.order(Order(Override("dns", Action.DRAIN, "noc", "next", time.time())), 5.0)
+        own = journalled(tmp_path, number).event
+        assert (own.event_type, own.service, own.details["action"]) == ("override_set", "dns", "drain")
+        assert journalled(tmp_path, number - 1).event.event_type == "override_expired"
+        cleared = journalled(tmp_path, app.order(Clear("dns", "noc", "done"), 5.0)).event
+        assert (cleared.event_type, cleared.details["was"]["reason"]) == ("override_cleared", "next")
+        lifted = journalled(tmp_path, app.order(Order(Lift("noc", "all go", time.time())), 5.0)).event
+        assert (lifted.event_type, lifted.service) == ("override_set", None)
+
+    assert inside.play(order) == 0
+
+
+def test_an_order_that_the_engine_refuses_after_all_is_refused(tmp_path, router, monkeypatch):
+    inside = Inside(lambda: settings(tmp_path, router.port))
+
+    def order(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        said = iter([None, ConfigError("service", "it left a moment ago")])
+        monkeypatch.setattr(app._engine, "objection", lambda *_: next(said))
+        with pytest.raises(ConfigError, match="it left a moment ago"):
+            app.order(Order(Override("dns", Action.WITHDRAW, "noc", "x", time.time())), 5.0)
+
+    assert inside.play(order) == 0
+    assert inside.lines == [ANNOUNCE]
+
+
+def test_an_input_that_the_engine_does_not_take_ends_nothing(tmp_path, router, monkeypatch, caplog):
+    inside = Inside(lambda: settings(tmp_path, router.port, confirm=False))
+
+    def fail(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        assert app._engine is not None
+        desk = WebDesk(app, Reader(tmp_path / "inside.db"))
+        assert desk.alive(5.0)
+        handle, fault = app._engine.handle, LookupError("a fault of ours")
+
+        def broken(event: Input, now: float) -> list[Effect]:
+            if isinstance(event, Webhook):
+                raise fault
+            return handle(event, now)
+
+        monkeypatch.setattr(app._engine, "handle", broken)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+        assert app.faults == ["engine"]
+        assert not desk.alive(5.0)
+        assert "the engine did not take an input by a fault" in " ".join(desk.ready())
+        told = [record for record in caplog.records if "did not take a Webhook" in record.getMessage()]
+        assert len(told) == 1, "not each time"
+        assert told[0].exc_info
+        router.set(State.DOWN)
+        wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW], "it still decides")
+        router.set(State.UP)
+        wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "and its timers still come")
+
+    assert inside.play(fail) == 0
+
+
+def test_a_timer_that_fails_comes_again_and_does_not_keep_the_loop_busy(tmp_path, router, monkeypatch):
+    inside = Inside(lambda: settings(tmp_path, router.port))
+    ticks: list[float] = []
+
+    def fail(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        assert app._engine is not None
+        handle, fault = app._engine.handle, LookupError("a fault of ours")
+
+        def broken(event: Input, now: float) -> list[Effect]:
+            if isinstance(event, Tick):
+                ticks.append(now)
+                raise fault
+            return handle(event, now)
+
+        monkeypatch.setattr(app._engine, "handle", broken)
+        monkeypatch.setattr(app._engine, "next_deadline", lambda: 0.0)
+        wait_for(lambda: len(ticks) >= 3, "it comes again")
+        # Between two that fail nothing else fails, so each waits a second for the next.
+        assert len(ticks) < 20
+        monkeypatch.undo()
+
+    assert inside.play(fail) == 0
+
+
+def test_of_two_reloads_the_file_that_was_read_last_holds(tmp_path, router):
+    read: list[int] = []
+    entered, free = threading.Event(), threading.Event()
+
+    def load() -> config.Settings:
+        number = len(read)
+        read.append(number)
+        text = settings(tmp_path, router.port)
+        if number == 1:
+            entered.set()
+            free.wait(10)
+        service = text.plan.services[0]
+        routes = tuple(replace(route, med=number) for route in service.routes)
+        return replace(text, plan=replace(text.plan, services=(replace(service, routes=routes),)))
+
+    inside = Inside(load)
+
+    def reload(app: App) -> None:
+        wait_for(lambda: inside.lines == [f"{ANNOUNCE} med 0"], "announced")
+        older = threading.Thread(target=app.reload, args=("older", 30.0))
+        older.start()
+        assert entered.wait(30)
+        with pytest.raises(TimeoutError, match="another reload is under way"):
+            app.reload("impatient", 0.1)
+        newer = threading.Thread(target=app.reload, args=("newer", 30.0))
+        newer.start()
+        # Signals wait as well, and as many as come say no more than one.
+        app.call(lambda: [app._hung_up() for _ in range(50)], 5.0)
+        time.sleep(0.3)
+        assert read == [0, 1], "the others wait"
+        free.set()
+        older.join(30)
+        newer.join(30)
+        wait_for(lambda: len(read) == 4, "each read once")
+        wait_for(lambda: inside.lines[-1] == f"{ANNOUNCE} med 3", "the last one holds")
+        stays(lambda: len(read) == 4, "one reload for all signals", 0.5)
+        assert inside.lines == [f"{ANNOUNCE} med {number}" for number in range(4)]
+        app.call(app._hung_up, 5.0)
+        wait_for(lambda: inside.lines[-1] == f"{ANNOUNCE} med 4", "a later signal counts again")
+
+    assert inside.play(reload) == 0
+
+
+def test_a_reload_that_came_too_late_takes_nothing(tmp_path, router):
+    """Whoever asked was told that it did not happen in time; it may not happen behind their back."""
+    inside = Inside(lambda: settings(tmp_path, router.port))
+
+    def reload(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        before = app.settings
+        app.loop.call_soon_threadsafe(time.sleep, 1.0)
+        with pytest.raises(TimeoutError):
+            app.reload("impatient", 0.3)
+        app.call(lambda: None, 5.0)
+        assert app.settings is before
+        app.reload("patient", 5.0)
+        assert app.settings is not before
+
+    assert inside.play(reload) == 0
+
+
+def test_webs_that_are_asked_to_begin_anew_never_overlap(tmp_path, router, monkeypatch):
+    inside = Inside(lambda: settings(tmp_path, router.port))
+    alive: list[int] = []
+    most: list[int] = []
+    start, stop = WebServer.start, WebServer.stop
+
+    def starting(server: WebServer) -> None:
+        start(server)
+        alive.append(1)
+        most.append(len(alive))
+
+    def stopping(server: WebServer, timeout: float = 1.5) -> bool:
+        time.sleep(0.3)  # as with a request under way
+        ended = stop(server, timeout)
+        alive.pop()
+        return ended
+
+    monkeypatch.setattr(WebServer, "start", starting)
+    monkeypatch.setattr(WebServer, "stop", stopping)
+
+    def anew(app: App) -> None:
+        app._web_is_outdated = True
+        app._errand(app._serve_anew())
+
+    def again(app: App) -> None:
+        wait_for(lambda: alive, "the web")
+        for _ in range(8):
+            app.call(lambda: anew(app), 5.0)
+            time.sleep(0.1)
+        wait_for(lambda: not app._errands and alive, "the last one serves")
+
+    assert inside.play(again) == 0
+    assert set(most) == {1}
+    assert 2 <= len(most) < 8, "some that came together made do with one"
+    assert not alive
 
 
 def test_an_end_while_the_web_begins_leaves_no_web_behind(tmp_path, router, monkeypatch):

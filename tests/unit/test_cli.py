@@ -571,7 +571,7 @@ def test_an_admin_key_that_cannot_be_read_is_told_where_it_matters(exabgp_bfd, r
     running.key_file.unlink()
     assert exabgp_bfd("why", "dns", "-c", running.config)[0] == 0  # reading needs none
     said = key_refused(exabgp_bfd("reload", "-c", running.config))
-    assert f"{running.key_file} cannot be read (No such file or directory)" in said
+    assert f"{running.key_file}: the key's file cannot be read (No such file or directory)" in said
     assert "as root" in said
 
 
@@ -650,6 +650,9 @@ def test_a_configuration_that_does_not_say_where(exabgp_bfd, tmp_path, text, wro
         "http://127.0.0.1/?x=y",
         "http://127.0.0.1/#x",
         "http://user:hunter2@127.0.0.1:8080",
+        "user:hunter2@127.0.0.1:8080",
+        "http://127.0.0.1:8080/?key=hunter2",
+        "http://127.0.0.1:8080/#hunter2",
         "http://bücher.example",
         "http://127.0.0.1/a b",
     ],
@@ -662,13 +665,13 @@ def test_an_address_that_is_none(exabgp_bfd, url):
 
 
 @pytest.mark.parametrize(
-    "key", ["two words", "tail\n", "schlüssel", "env:NOT_SET_HERE", "env:", "file:/no/such/file", "file:"]
+    "key", ["two words", "tail\n", "schlüssel", "env:hunter2", "env:", "file:/no/such/hunter2", "file:hunter2", "file:"]
 )
 def test_a_key_that_can_be_none_is_refused_and_not_shown(exabgp_bfd, key):
     status, out, err = exabgp_bfd("reload", "--url", "http://127.0.0.1:1", "--key", key)
     assert (status, out, len(err)) == (2, [], 1), err
     assert err[0].startswith("exabgp-bfd: --key")
-    assert not any(word in err[0] for word in ("two words", "tail", "schlüssel"))
+    assert not any(word in err[0] for word in ("two words", "tail", "schlüssel", "hunter2"))
 
 
 def test_no_proxy_of_the_environment_is_asked(exabgp_bfd, running):
@@ -682,14 +685,18 @@ def test_the_program_in_trouble(exabgp_bfd, running):
     assert "the journal refused: the disk is full" in said
 
 
-def test_an_unknown_service_is_a_failure(exabgp_bfd, running):
+def test_an_unknown_service_is_bad_usage_and_names_those_that_there_are(exabgp_bfd, running):
     for words in (
         ["why", "a/b c%"],
         ["override", "a/b c%", "freeze", "--reason", "x"],
         ["override", "a/b c%", "clear"],
     ):
-        assert "exabgp-bfd: http://127.0.0.1" in key_refused(exabgp_bfd(*words, "-c", running.config))
-    assert "'smtp'" in key_refused(exabgp_bfd("why", "smtp", "-c", running.config))
+        said = "exabgp-bfd: service: there is no service 'a%2Fb c%'; known: ntp, dns"
+        assert exabgp_bfd(*words, "-c", running.config) == (2, [], [said])
+
+
+def test_an_override_that_there_is_not_is_a_failure(exabgp_bfd, running):
+    assert "has no override" in key_refused(exabgp_bfd("override", "dns", "clear", "-c", running.config))
 
 
 @contextlib.contextmanager
@@ -765,6 +772,21 @@ def test_nobody_shows_the_key(exabgp_bfd, running):
         assert running.key not in "".join([*out, *err])
 
 
+@pytest.mark.parametrize("status", [200, 401, 422, 503])
+def test_a_key_that_is_sent_back_is_not_shown(exabgp_bfd, status):
+    key = "a-key-that-nobody-may-see"
+
+    def reflect(sock: socket.socket) -> None:
+        sent = f"Authorization: Bearer {key}"
+        document = json.dumps({"detail": sent, "errors": [{"place": "a", "detail": sent}], "because": sent}).encode()
+        sock.sendall(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (status, len(document), document))
+
+    with answering(reflect) as url:
+        _, out, err = exabgp_bfd("why", "dns", "--json", "--url", url, "--key", key)
+    assert "***" in "".join([*out, *err])
+    assert key not in "".join([*out, *err])
+
+
 # --- replay -------------------------------------------------------------------------------------------------------
 
 
@@ -809,9 +831,10 @@ def test_replay_since_so_long_ago(exabgp_bfd, rehearsed, file, text, seconds):
 
 
 def test_replay_between_two_moments(exabgp_bfd, rehearsed, file):
-    times = ["--since", "2026-11-20T12:00:00Z", "--until", "2026-11-20T13:00:00.5+01:00"]
+    times = ["--since", "2025-11-20T12:00:00Z", "--until", "2025-11-20T13:00:00.5+01:00"]
     assert exabgp_bfd("replay", "--config", file, *times)[0] == 0
-    assert rehearsed[0][2:] == (int(NOON) * 1_000_000, int(NOON) * 1_000_000 + 500_000)
+    noon = (int(NOON) - 365 * 86400) * 1_000_000
+    assert rehearsed[0][2:] == (noon, noon + 500_000)
 
 
 @pytest.mark.parametrize(
@@ -821,6 +844,8 @@ def test_replay_between_two_moments(exabgp_bfd, rehearsed, file):
         (["--until", "2026-11-20T12:00:00"], "--until: '2026-11-20T12:00:00' is no moment"),
         (["--since", "2w"], "is no moment"),
         (["--since", "1h", "--until", "2h"], "--since is after --until"),
+        (["--since", "2999-01-01T00:00:00Z"], "--since is in the future"),
+        (["--since", "2999-01-01T00:00:00Z", "--until", "2999-01-02T00:00:00Z"], "--since is in the future"),
     ],
 )
 def test_replay_refuses_a_moment_that_is_none(exabgp_bfd, rehearsed, file, times, wrong):

@@ -81,11 +81,39 @@ def fault_of(path: Path | None, overrides: Overrides = NO_FLAGS, **environ: str)
 # --- what is accepted -------------------------------------------------------------------------------------------
 
 
+OID = 'profile = "oid"\noid = "1.3.6.1.2.1.222.1.2.1.10"\nvalues = '
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("", "stale_after = 7\ninterval = 2\ntimeout = 0.5\nretries = 3\n", True),
+        ("", 'community = "rotated"\nversion = "1"\nengine = "pysnmp"\n', True),
+        ("", "port = 1161\n", False),
+        ("", 'profile = "bfd-std"\n', False),
+        (f'{OID}"oper"\n', f'{OID}"state"\n', False),
+        (f'{OID}"oper"\n', f'{OID}"oper"\n'.replace("2.1.10", "2.1.11"), False),
+    ],
+)
+def test_a_device_is_another_box_where_it_is_asked_elsewhere_or_otherwise(read, one, other, same):
+    def identity(keys: str) -> str:
+        (device,) = read(f"{EDGE}{keys}{DNS}").plan.devices
+        return device.identity
+
+    assert identity(one)
+    assert (identity(one) == identity(other)) is same
+
+
+def test_a_device_at_another_address_is_another_box(read):
+    before, after = (read(text + DNS).plan.devices[0] for text in (EDGE, EDGE.replace("192.0.2.1", "192.0.2.2")))
+    assert before.identity != after.identity
+
+
 def test_the_smallest_file_gets_every_default(read, tmp_path):
     settings = read(EDGE + DNS)
 
     assert settings.file == tmp_path / "bfd.toml"
-    assert settings.plan.devices == (Device("edge1", 10.0),)
+    assert settings.plan.devices == (Device("edge1", 10.0, settings.plan.devices[0].identity),)
     assert settings.plan.services == (Service("dns", (Route(ip_network("192.0.2.53/32")),), (Selector("edge1", "*"),)),)
     assert settings.plan.record_polls is False
     assert settings.plan.windows == ()
@@ -241,7 +269,7 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     )
     assert (second.version, second.community, second.interval, second.timeout) == ("2c", Secret("c2"), 0.5, 0.25)
     assert (second.retries, second.stale_after, second.engine, second.profile) == (3, 3.0, "auto", "bfd-std")
-    assert settings.plan.devices == (Device("edge1", 7.5), Device("edge2", 3.0))
+    assert [(each.name, each.stale_after) for each in settings.plan.devices] == [("edge1", 7.5), ("edge2", 3.0)]
     assert settings.plan.record_polls is True
     assert settings.plan.forget_after == 7200.0
     assert (first.fast_interval, second.fast_interval) == (0.25, 0.05)
@@ -1493,7 +1521,8 @@ def test_one_device_without_a_file(overrides, environ):
     assert (edge.name, edge.host, edge.port, edge.community) == ("edge1", "192.0.2.1", 1161, Secret("word"))
     assert (edge.profile, edge.oid, edge.values) == ("oid", "1.3.6.1.2.1.222.1.2.1.10", "oper")
     assert (edge.interval, edge.stale_after, edge.fast_interval) == (5.0, 15.0, 2.5)
-    assert settings.plan.devices == (Device("edge1", 15.0),)
+    identity = "192.0.2.1:1161 oid 1.3.6.1.2.1.222.1.2.1.10 oper"
+    assert settings.plan.devices == (Device("edge1", 15.0, identity),)
     routes = tuple(Route(ip_network(prefix)) for prefix in ("192.0.2.53/32", "2001:db8::53/128"))
     assert settings.plan.services == (Service("edge1", routes, (Selector("edge1", "*"),)),)
     assert settings.webhook.secrets == (Secret("signing"),)

@@ -34,7 +34,9 @@ def blueprint(backend: Backend) -> Blueprint:
         """200 while the main loop answers, else 503."""
         if not backend.alive(ALIVE_WITHIN):
             raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, f"the main loop did not answer within {ALIVE_WITHIN:g} seconds"
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"the main loop did not answer within {ALIVE_WITHIN:g} seconds, or a part ended by a fault: "
+                "GET /readyz and the log tell",
             )
         return jsonify({"status": "ok"})
 

@@ -18,6 +18,8 @@ from exabgp_bfd.web.queries import Page, ServiceFilter, parse
 
 logger = logging.getLogger(__name__)
 
+SHOWN: Final = 10
+"""How many services are named to who asks for one that there is not."""
 CHAIN: Final = 20
 """Events that a chain of causes has at most."""
 CHAINED_WITHIN: Final = 5.0
@@ -51,7 +53,7 @@ def blueprint(backend: Backend) -> Blueprint:
         """Why a service is, or is not, announced now, and the events that led to it, oldest first."""
         explanation = backend.explain(name)
         if explanation is None:
-            raise _unknown(name)
+            raise _unknown(name, backend.snapshot())
         chain, incomplete = _chain(backend, explanation.event)
         return jsonify({**documents.explanation(explanation), "chain": chain, "chain_incomplete": incomplete})
 
@@ -63,11 +65,15 @@ def find_service(snapshot: Snapshot, name: str) -> ServiceView:
     for view in snapshot.services:
         if view.service.name == name:
             return view
-    raise _unknown(name)
+    raise _unknown(name, snapshot)
 
 
-def _unknown(name: str) -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, f"there is no service {name[:80]!r}; GET /services lists them")
+def _unknown(name: str, snapshot: Snapshot) -> Problem:
+    names = [view.service.name for view in snapshot.services]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    known = f"known: {', '.join(names[:SHOWN])}{more}" if names else "there is none"
+    detail = f"there is no service {name[:80]!r}; {known}"
+    return Problem(HTTPStatus.NOT_FOUND, detail, errors=[{"place": "service", "detail": detail}])
 
 
 def _chain(backend: Backend, number: int | None) -> tuple[list[dict[str, Any]], str | None]:
