@@ -234,6 +234,8 @@ class _Rehearsal:
                 wall=restored.wall,
                 overrides=tuple(order for _, order in sorted(self._overrides.items())),
                 lift=self._lift,
+                disabled=restored.disabled,
+                withdrawn=restored.withdrawn,
             )
         self._settling = False
         self._begin(start, restored, kept)

@@ -338,6 +338,8 @@ def _restored(restored: Restored) -> dict[str, Any]:
         "wall": restored.wall,
         "overrides": [order_document(order) for order in restored.overrides],
         "lift": None if restored.lift is None else order_document(restored.lift),
+        "disabled": list(restored.disabled),
+        "withdrawn": [[service, when] for service, when in restored.withdrawn],
     }
 
 
@@ -350,6 +352,8 @@ def _restored_from(told: dict[str, Any]) -> Restored:
         rib_kept=told["rib_kept"],
         expired=told["expired"],
         wall=float(told["wall"]),
+        disabled=tuple(told.get("disabled", ())),
+        withdrawn=tuple((service, float(when)) for service, when in told.get("withdrawn", ())),
         overrides=tuple(order for order in orders if isinstance(order, Override)),
         lift=lift if isinstance(lift, Lift) else None,
     )

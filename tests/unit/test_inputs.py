@@ -68,6 +68,8 @@ RESTORED = Restored(
     wall=1763640000.125,
     overrides=(OVERRIDE,),
     lift=LIFT,
+    disabled=("dns",),
+    withdrawn=(("ntp", 1795176000.5),),
 )
 
 ALL = [
