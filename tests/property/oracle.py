@@ -7,7 +7,7 @@ decided). Where the rules leave it open, or we were not there to see, the set is
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import pairwise, product
 
 from exabgp_bfd.core.model import Action, Reading, Route, Selector, Service, Session, Span, State, Watchdog, Window
 
@@ -40,6 +40,8 @@ class History:
     since: float = 0.0
     path: bool | None = None
     counters: tuple[int | None, int | None, int | None] = (None, None, None)
+    told: list[State] = field(default_factory=list)
+    """What answers told of it since they told its counters."""
     window: Reading | None = None
     held: bool = False
     """Unknown while every device was silent."""
@@ -48,23 +50,23 @@ class History:
     def state(self):
         return self.samples[-1].state
 
-    def told(self):
-        """The last state that an answer told."""
-        return next((each.state for each in reversed(self.samples) if each.state is not State.UNKNOWN), None)
-
     def hidden_flaps(self, seen):
-        """By the MIB's counters: coming up and going down, less what was seen of it."""
+        """By the MIB's counters: coming up and going down, less what was seen of it since they were last told."""
+        self.told.append(seen.state)
+        pairs = list(pairwise(self.told))
+        seen_ups = sum(after is State.UP and before is not State.UP for before, after in pairs)
+        seen_downs = sum(before is State.UP and after is not State.UP for before, after in pairs)
         ups, downs, last_up = self.counters
-        up_now, up_before = seen.state is State.UP, self.told() is State.UP
         hidden = 0
         if ups is not None and seen.ups is not None:
-            hidden = max(hidden, seen.ups - ups - (up_now and not up_before))
+            hidden = max(hidden, seen.ups - ups - seen_ups)
         if downs is not None and seen.downs is not None:
-            hidden = max(hidden, seen.downs - downs - (up_before and not up_now))
+            hidden = max(hidden, seen.downs - downs - seen_downs)
         if last_up is not None and seen.last_up not in (None, last_up):
-            hidden = max(hidden, 1 - (up_now and not up_before))
+            hidden = max(hidden, 1 - seen_ups)
         new = (seen.ups, seen.downs, seen.last_up)
-        self.counters = tuple(was if now is None else now for was, now in zip(self.counters, new, strict=True))
+        if new != (None, None, None):
+            self.counters, self.told = new, [seen.state]
         return min(hidden, 100)
 
     def add(self, seen, now, *, counts):
@@ -91,6 +93,8 @@ class Verdict:
         self.window: Reading | None = None
         self.forgive()
         self.penalty, self.penalized, self.suppressed = 0.0, 0.0, False
+        self.vague = False
+        """Whether its penalty began with what others made of the session's flaps."""
         self.loose = False
         """Whether it began in the middle of a run of Up, which it may have counted otherwise than we do."""
 
@@ -224,6 +228,8 @@ class Verdict:
         damping = self.rules.damping
         if damping is None:
             self.suppressed = False
+        elif self.vague:
+            return None
         elif self.suppressed:
             left = self.decayed(now) / damping.reuse
             if abs(left - 1.0) < 1e-9:
@@ -307,7 +313,10 @@ class Follower:
         return len(self.verdicts) + len(self.unmatched)
 
     def possible(self):
-        return [*(each.possible for each in self.verdicts.values()), *(each.possible for each in self.unmatched.values())]
+        return [
+            *(each.possible for each in self.verdicts.values()),
+            *(each.possible for each in self.unmatched.values()),
+        ]
 
     def judge(self, *, adopted):
         """The levels that its sessions may deserve now, given those that they did."""

@@ -12,7 +12,18 @@ from ipaddress import ip_address, ip_network
 from hypothesis import event as observed
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from property.oracle import GRACEFUL_SHUTDOWN, Follower, History, Sample, Verdict, goes_to, is_open, matches, opened
+from property.oracle import (
+    BAD,
+    GRACEFUL_SHUTDOWN,
+    Follower,
+    History,
+    Sample,
+    Verdict,
+    goes_to,
+    is_open,
+    matches,
+    opened,
+)
 
 from exabgp_bfd.core.engine import Engine
 from exabgp_bfd.core.model import (
@@ -27,6 +38,7 @@ from exabgp_bfd.core.model import (
     Damping,
     Device,
     Disabled,
+    Forget,
     Guard,
     Lift,
     Look,
@@ -210,7 +222,9 @@ def plans(draw, house, sessions, before=None):
         tuple(Device(name, STALE_AFTER[name]) for name in devices),
         tuple(chosen),
         windows=planned,
-        guard=draw(st.sampled_from([Guard(), Guard(), Guard(1, None, 4.0), Guard(None, 0.5, 10.0), Guard(2, 0.7, 6.0)])),
+        guard=draw(
+            st.sampled_from([Guard(), Guard(), Guard(1, None, 4.0), Guard(None, 0.5, 10.0), Guard(2, 0.7, 6.0)])
+        ),
         forget_after=before.forget_after if before is not None else draw(st.sampled_from([86400.0, 86400.0, 12.0])),
     )
 
@@ -236,12 +250,11 @@ def predecessors(draw, plan):
     fate = draw(st.sampled_from(["none", "none", "kept", "lost"]))
     if fate == "none":
         return Restored(wall=WALL)
-    # ASSUMED (fault adopted_in_part): all routes of a service were announced, or none.
     held = [
         Believed(service.name, route, number + 1)
         for number, service in enumerate(plan.services)
-        if draw(st.booleans())
         for route in service.routes
+        if draw(st.booleans())
     ]
     if draw(st.booleans()):
         held.append(Believed("gone", ORPHAN, 50))
@@ -362,6 +375,8 @@ class OrdersMachine(RuleBasedStateMachine):
                 verdict.time(self.now)
         for id_, history in self.histories.items():
             since = max(history.heard, self.eyes_since)
+            if history.state is State.MISSING:  # that it is gone its device says each time it answers
+                since = max(since, self.device_heard[history.session.device])
             if history.state is not State.UNKNOWN and self.now >= since + STALE_AFTER[history.session.device]:
                 self.falls_silent(id_, history)
             elif history.held and self.now >= self.eyes_since + STALE_AFTER[history.session.device]:
@@ -429,17 +444,14 @@ class OrdersMachine(RuleBasedStateMachine):
         for id_, history in self.histories.items():
             reading = self.window_over(history.session)
             for verdict in self.verdicts_on(id_):
-                if verdict.window is not reading or self.window_changed(id_, history):
+                if verdict.window is not reading:
                     verdict.open_window(reading, history.state)
-        self.windows_over = {id_: self.windows_on(each.session) for id_, each in self.histories.items()}
         for follower in self.followers.values():
+            for selector, verdict in follower.unmatched.items():
+                reading = self.window_over_nothing(selector)
+                if verdict.window is not reading:
+                    verdict.open_window(reading, None)
             follower.windows = [each for each in self.open.values() if follower.rules.name in each.services]
-
-    windows_over: dict
-
-    def window_changed(self, id_, history):
-        """Whether another window with the same reading came, which begins anew what is counted."""
-        return False
 
     def windows_on(self, session):
         return [
@@ -448,9 +460,15 @@ class OrdersMachine(RuleBasedStateMachine):
             if session.device in each.devices or any(matches(one, session) for one in each.sessions)
         ]
 
+    def window_over_nothing(self, selector):
+        """The same for a selector that matches nothing: its device, all of its sessions, or just this."""
+        meant = {selector, Selector(selector.device, "*")}
+        return strongest(
+            each.reading for each in self.open.values() if selector.device in each.devices or meant & {*each.sessions}
+        )
+
     def window_over(self, session):
-        readings = [each.reading for each in self.windows_on(session)]
-        return Reading.DOWN if Reading.DOWN in readings else Reading.HOLD if readings else None
+        return strongest(each.reading for each in self.windows_on(session))
 
     # --- what is seen -------------------------------------------------------------------------------------------
 
@@ -561,7 +579,11 @@ class OrdersMachine(RuleBasedStateMachine):
             self.every_device_answers(1.0)
         for device in self.plan.devices:
             mine = [each for id_, each in self.histories.items() if id_.startswith(f"{device.name}/")]
-            if all(one.possible == {True} and one.window is None for each in mine for one in self.verdicts_on(each.session.id)):
+            if all(
+                one.possible == {True} and one.window is None
+                for each in mine
+                for one in self.verdicts_on(each.session.id)
+            ):
                 assert not self.pace.get(device.name), "asked more often, though nothing changes"
 
     @rule(times=st.integers(1, 4), seconds=st.sampled_from([0.125, 1.0]))
@@ -704,22 +726,16 @@ class OrdersMachine(RuleBasedStateMachine):
 
     # --- plans --------------------------------------------------------------------------------------------------
 
-    # ASSUMED (fault reload_after_blindness): nobody reloads while a silence may be our own.
-    @precondition(lambda self: not any(each.held for each in self.histories.values()))
     @rule()
     def the_same_plan_comes_again(self):
         before = seen_now(self.engine, self.now)
-        unsure = self.unsure()
         self.change_to(self.plan)
         effects = self.take(Reload(self.plan))
-        if any(isinstance(each, Withdraw | Announce) and each.route.key in unsure for each in effects):
-            return  # ASSUMED (fault reload_hurries_a_retry): what was not taken is said again before its time
         if len(before.sessions) != len(self.histories):
             return  # one that vanished long ago was forgotten in this very moment
         assert not [each for each in effects if not isinstance(each, Record | Look)], "the same plan changes nothing"
         assert seen_now(self.engine, self.now) == before
 
-    @precondition(lambda self: not any(each.held for each in self.histories.values()))
     @rule(data=st.data(), takes_effect=st.booleans())
     def another_plan_comes(self, data, takes_effect):
         house = DEVICES[: len({each.device for each in self.setting.sessions} | {*self.device_heard})]
@@ -730,16 +746,12 @@ class OrdersMachine(RuleBasedStateMachine):
         assert self.engine.next_deadline() == deadline
         if not takes_effect:
             return
-        unsure = self.unsure()
         self.change_to(plan)
         effects = self.take(Reload(plan))
         made = [replace(each, command=0) for each in effects if isinstance(each, Withdraw | Announce)]
-        if any(each.route.key in unsure for each in made):
-            return  # ASSUMED (fault reload_hurries_a_retry)
+        if any(each.state is State.UNKNOWN for each in self.histories.values()):
+            return  # ASSUMED (fault preview_of_what_is_unknown)
         assert tuple(made) == preview.commands, "a preview tells what a reload does"
-
-    def unsure(self):
-        return {key for key, sure in self.sure.items() if not sure}
 
     def change_to(self, plan):
         was, self.plan = self.plan, plan
@@ -824,7 +836,8 @@ class OrdersMachine(RuleBasedStateMachine):
 
     def judge_effects(self, given, effects):
         ranks = [rank(effect) for effect in effects]
-        assert ranks == sorted(ranks), "withdraws, announces, looks, paces, records"
+        assert ranks == sorted(ranks), "withdraws, announces, looks, paces, forgotten sessions, records"
+        self.forgotten = {each.session for each in effects if isinstance(each, Forget)}
         decided = set()
         for effect in effects:
             if isinstance(effect, Withdraw | Announce):
@@ -838,7 +851,8 @@ class OrdersMachine(RuleBasedStateMachine):
                 self.remembered[effect.service, effect.key] = effect.route
             elif isinstance(effect, RememberOrder):
                 self.remembered_orders[effect.service] = effect.order
-            else:
+            elif isinstance(effect, Record):
+                assert effect.event.event_type != "decision_failed", effect.event.details
                 assert effect.event.id == self.last_event + 1
                 self.last_event = effect.event.id
                 assert effect.event.cause is None or 0 < effect.event.cause < effect.event.id
@@ -907,6 +921,7 @@ class OrdersMachine(RuleBasedStateMachine):
         present = {each.session.id for each in snapshot.sessions}
         for id_ in [id_ for id_ in self.histories if id_ not in present]:
             history = self.histories.pop(id_)
+            assert id_ in self.forgotten
             assert history.state is State.MISSING
             assert self.now >= history.since + self.plan.forget_after
             observed("a session was forgotten")
@@ -915,21 +930,43 @@ class OrdersMachine(RuleBasedStateMachine):
                     continue
                 for selector in follower.rules.selectors:
                     if matches(selector, history.session) and not self.matched(selector):
-                        follower.unmatched[selector] = Verdict(follower.rules, (False,))
+                        gone = follower.unmatched[selector] = Verdict(follower.rules, (False,))
+                        gone.window = self.window_over_nothing(selector)
         for history in self.histories.values():
             stale = STALE_AFTER[history.session.device]
             long_ago = history.since + self.plan.forget_after + 2 * stale
+            if any(each.reading(State.MISSING) is not Reading.DOWN for each in self.verdicts_on(history.session.id)):
+                continue  # somebody was told to hold on to it
             assert history.state is not State.MISSING or self.now <= long_ago, "never forgotten"
 
     # --- the routes ---------------------------------------------------------------------------------------------
 
     def judge_table(self, given, snapshot, announced):
         held = set(snapshot.guard.held)
+        self.judge_limit(announced)
         for name, follower in self.followers.items():
             follower.judge(adopted=name in self.adopted)
-            allowed = self.allowed(given, follower, held, name in announced)
+            allowed = self.allowed(given, follower, held)
+            if name in self.adopted and follower.order()[0] is not Action.ANNOUNCE:
+                # Of what it had withdrawn it says nothing until its sessions were seen.
+                before = self.was_said(follower)
+                allowed = [{key: to if before[key] else None for key, to in each.items()} for each in allowed]
             said = {route.key: self.table.get(route.key) for route in follower.rules.routes}
             assert said in allowed, f"{name}: {said} is none of {allowed}"
+
+    def judge_limit(self, announced):
+        """Never more services withdrawn for their health within the window than the limit allows."""
+        fell = {
+            name
+            for name, follower in self.followers.items()
+            if name in announced and follower.order()[0] is None and not self.held_by(follower)
+        }
+        before = self.recently_fallen()
+        if self.limit() is not None and self.lift is None and fell - before:
+            assert len(before | fell) <= self.limit(), "more withdrawn than the limit allows"
+        self.fallen += [(self.now, name) for name in fell]
+        if fell:
+            observed("withdrawn for its health")
 
     def was_said(self, follower):
         return {route.key: self.table_before.get(route.key) for route in follower.rules.routes}
@@ -950,7 +987,7 @@ class OrdersMachine(RuleBasedStateMachine):
             follower.drained = not any(before)
             follower.return_until = None
 
-    def allowed(self, given, follower, held, announced):
+    def allowed(self, given, follower, held):
         """The tables that are right for a service now."""
         name = follower.rules.name
         action, _ = follower.order()
@@ -971,38 +1008,46 @@ class OrdersMachine(RuleBasedStateMachine):
             return [follower.as_configured()]
         kept = adopted and not any(before.values())
         if action is Action.DRAIN:
-            said = {route.key: self.table.get(route.key) for route in follower.rules.routes}
-            over = follower.drained or self.now >= follower.drain_until or not any(before.values())
-            draining = [follower.as_announced(way, graceful=True) for way in ways if way is not None]
-            if over or (None in ways and said == nothing) or not draining:
-                follower.drained = True
-                observed("drained")
-                return [nothing]
-            return draining
+            return self.draining(follower, ways, before)
         if follower.drained:
-            if kept:
-                follower.return_until = None
-            elif None not in ways and follower.rules.drain_time > 0:
-                if follower.return_until is None:
-                    follower.return_until = self.now + follower.rules.drain_time
-                if self.now < follower.return_until:
-                    observed("coming back from a drain")
-                    return [follower.as_announced(way, graceful=True) for way in ways]
-                follower.drained = False
-            else:
-                follower.drained = False
-                follower.return_until = None
-                if None in ways and len(ways) > 1:
-                    ways_back = [follower.as_announced(way, graceful=True) for way in ways if way is not None]
-                    return [*(follower.as_announced(way) for way in ways), *ways_back]
-        return self.by_health(follower, ways, held, before, announced, kept=kept)
+            back = self.coming_back(follower, ways, kept=kept)
+            if back is not None:
+                return back
+        return self.by_health(follower, ways, held, before)
 
-    def by_health(self, follower, ways, held, before, announced, *, kept):
+    def draining(self, follower, ways, before):
+        """Announced with GRACEFUL_SHUTDOWN for a while, then, or when its path is dead, withdrawn for good."""
+        nothing = follower.as_announced(None)
+        said = {route.key: self.table.get(route.key) for route in follower.rules.routes}
+        over = follower.drained or self.now >= follower.drain_until or not any(before.values())
+        draining = [follower.as_announced(way, graceful=True) for way in ways if way is not None]
+        if over or (None in ways and said == nothing) or not draining:
+            follower.drained = True
+            observed("drained")
+            return [nothing]
+        return draining
+
+    def coming_back(self, follower, ways, *, kept):
+        """What a drain withdrew is announced with GRACEFUL_SHUTDOWN for a while; None: health alone decides."""
+        if kept:
+            follower.return_until = None
+            return None
+        if None not in ways and follower.rules.drain_time > 0:
+            if follower.return_until is None:
+                follower.return_until = self.now + follower.rules.drain_time
+            if self.now < follower.return_until:
+                observed("coming back from a drain")
+                return [follower.as_announced(way, graceful=True) for way in ways]
+        follower.drained = False
+        follower.return_until = None
+        if None in ways and len(ways) > 1:
+            return [follower.as_announced(way, graceful=graceful) for way in ways for graceful in (False, True)]
+        return None
+
+    def by_health(self, follower, ways, held, before):
         name = follower.rules.name
         allowed = [follower.as_announced(way) for way in ways]
-        if kept:
-            allowed.append(before)
-        elif name in self.adopted:
+        if name in self.adopted:
             allowed.append(before)
         if name in held:
             assert None in ways, "held back, though nothing would have it withdrawn"
@@ -1010,12 +1055,6 @@ class OrdersMachine(RuleBasedStateMachine):
             assert len(self.recently_fallen() - {name}) >= self.limit(), "held back within the limit"
             observed("the guard holds")
             return [before]
-        if announced and not any(self.table.get(route.key) for route in follower.rules.routes):
-            fallen = self.recently_fallen()
-            if self.limit() is not None and self.lift is None:
-                assert name in fallen or len(fallen) < self.limit(), "more withdrawn than the limit allows"
-            self.fallen.append((self.now, name))
-            observed("withdrawn for its health")
         return allowed
 
     def recently_fallen(self):
@@ -1044,18 +1083,20 @@ class OrdersMachine(RuleBasedStateMachine):
 
 
 def seen_now(engine, now):
-    """A snapshot without what it has only as of the last change: when a session was heard, and how far counting went."""
+    """A snapshot without what it has only as of the last change: when a session was heard."""
     snapshot = engine.snapshot(now)
     sessions = tuple(
         replace(each, heard=0.0, services=tuple(sorted(each.services)))
         for each in sorted(snapshot.sessions, key=lambda each: each.session.id)
     )
-    services = [
-        # ASSUMED (fault stale_words): the words may be those of before a stall.
-        replace(each, why="", legs=tuple(sorted((replace(leg, why="") for leg in each.legs), key=lambda leg: leg.session)))
-        for each in snapshot.services
-    ]
+    services = [replace(each, legs=tuple(sorted(each.legs, key=lambda leg: leg.session))) for each in snapshot.services]
     return replace(snapshot, sessions=sessions, services=tuple(services))
+
+
+def strongest(readings):
+    """Down before hold."""
+    found = set(readings)
+    return Reading.DOWN if Reading.DOWN in found else Reading.HOLD if found else None
 
 
 def says_graceful(said):
@@ -1075,8 +1116,11 @@ def learned(rules, history):
         else:
             verdict.sample(sample)
     verdict.possible |= {None}
+    polls = [sample.state for sample in history.samples if sample.counts]
+    if all(state in BAD for state in polls[-max(2, rules.fall) :]):
+        verdict.possible |= {False}
     verdict.bad, verdict.confirm_until = [], None
-    verdict.penalty, verdict.suppressed = 0.0, False
+    verdict.vague = rules.damping is not None
     verdict.loose = True
     return verdict
 
@@ -1092,7 +1136,7 @@ def carried_over(old, rules, history):
 
 
 def rank(effect):
-    kinds = (Withdraw, Announce, Look, Pace, (Record, Remember, RememberOrder))
+    kinds = (Withdraw, Announce, Look, Pace, Forget, (Record, Remember, RememberOrder))
     return next(place for place, kind in enumerate(kinds) if isinstance(effect, kind))
 
 
