@@ -7,6 +7,7 @@ that dawdle hold no worker.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
@@ -197,7 +198,8 @@ class WebServer:
         if not self._quit.is_set():
             self._deadline = time.monotonic() + timeout
             self._quit.set()
-            self._server.pull_trigger()  # wakes the poll at once
+            with contextlib.suppress(OSError):  # it may have turned just now, and closed what would wake it
+                self._server.pull_trigger()  # wakes the poll at once
         thread.join(timeout + 1.0)
         return self._clean and not thread.is_alive()
 

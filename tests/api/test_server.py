@@ -352,3 +352,17 @@ def test_stop_before_start_is_nothing(app):
 def test_it_starts_once(server):
     with pytest.raises(RuntimeError):
         server.start()
+
+
+def test_a_stop_that_finds_the_loop_already_closing_is_no_fault(app, monkeypatch):
+    """The loop may turn between the word and the wake-up, and close what would have woken it."""
+    server = make(app, "127.0.0.1", 0, threads=4)
+    server.start()
+    pull = server._server.pull_trigger
+
+    def too_late():
+        server._thread.join(10)
+        pull()
+
+    monkeypatch.setattr(server._server, "pull_trigger", too_late)
+    assert server.stop(PATIENCE)
