@@ -187,7 +187,7 @@ def test_the_view_of_a_service_that_lost_a_prefix_while_we_were_away_is_its_own(
 
 
 def test_a_service_of_which_one_route_was_announced_goes_on_as_it_was():
-    spec = service("dns", prefixes=(V4, V6))
+    spec = service("dns", prefixes=(V6, V4))
     house = again(PLAIN, spec=spec, overrides=(override("freeze", expires=WALL + 5),))
     assert house.announced()
     assert said(house.wait(6.0)) == ["+v4"], "whatever ExaBGP holds of it, and what was withdrawn stays so"
@@ -611,9 +611,11 @@ def test_a_row_is_not_forgotten_while_its_device_is_silent(stalled_at):
     assert "session_forgotten" in kinds(polled(house, 2))
 
 
-def test_a_session_that_came_back_is_not_forgotten_by_a_shorter_rule():
+@pytest.mark.parametrize("back_first", [True, False])
+def test_a_session_that_came_back_is_not_forgotten_by_a_shorter_rule(back_first):
     house = vanished()
-    polled(house, 5, a=UP, b=UP)
+    if back_first:
+        polled(house, 5, a=UP, b=UP)
     house.reload(service("dns", "edge1/b"), forget_after=10.0)
     assert "session_forgotten" not in kinds(polled(house, 200, a=UP, b=UP))
 
@@ -1244,6 +1246,7 @@ def test_a_withdraw_from_neighbours_is_owed_until_it_is_taken_or_they_have_the_r
 ):
     house = narrowed(before, refused_at)
     assert said(house.reload(to(*at_last))) == at_once
+    assert house.service().since == 1.0, "it was announced all the time"
     # Past the house's own ExaBGP, which knows of no neighbours.
     assert said(handled(house, Tick(), 1.0)) == later
 
@@ -1271,8 +1274,22 @@ def test_a_withdraw_under_way_is_still_owed_where_its_target_left_and_came_back(
     effects += house.poll(a=DOWN, b=DOWN)
     (withdraw,) = commands(effects)
     assert said(house.reload(service("dns"), NTP)) == []
-    house.take(Answer(withdraw.command, Outcome.TIMEOUT))
-    assert said(house.wait(0.999)) == []
+    for delay in (1.0, 2.0):
+        house.take(Answer(withdraw.command, Outcome.TIMEOUT))
+        assert said(house.wait(delay - 0.001)) == []
+        (withdraw,) = commands(house.wait(0.001))
+        assert said([withdraw]) == ["-v4"]
+
+
+def test_a_withdraw_that_was_refused_is_counted_on_where_its_target_left_and_came_back():
+    house = live(service("dns"), NTP)
+    effects = house.reload(NTP)
+    house.poll(a=DOWN, b=DOWN, after=0.25)
+    refused(house, effects)
+    house.poll(a=DOWN, b=DOWN, after=0.25)
+    house.reload(service("dns"), NTP)
+    refused(house, house.wait(0.75))
+    assert said(house.wait(1.999)) == []
     assert said(house.wait(0.001)) == ["-v4"]
 
 
@@ -1318,14 +1335,24 @@ def test_devices_that_never_answered_and_whom_nobody_fears_are_told_of_and_not_h
     assert kinds(out) == ["device_unreachable", "device_unreachable"]
 
 
-def test_what_a_reload_begins_to_follow_on_a_silent_device_is_unknown_in_its_time():
+@pytest.mark.parametrize("other", [(), ("edge1/other",)])
+def test_what_a_reload_begins_to_follow_on_a_silent_device_is_unknown_in_its_time(other):
     house = House(service("dns", "edge1/a", **ON_UNKNOWN), service("ntp", "edge1/b", prefixes=(V6,)), devices=TWO)
     house.poll("edge1", a=UP, b=UP)
-    after = (service("dns", "edge1/ghost", **ON_UNKNOWN), service("ntp", "edge1/b", "edge1/other", prefixes=(V6,)))
+    after = (service("dns", "edge1/ghost", **ON_UNKNOWN), service("ntp", "edge1/b", *other, prefixes=(V6,)))
     out = house.reload(*after)
     for _ in range(15):
         out += house.poll("edge2", a=UP)
     assert said(out) == ["-v4"]
+
+
+@pytest.mark.parametrize("selector", ["edge1/*", "edge1/a"])
+def test_of_another_box_nothing_is_known_whatever_is_ordered(selector):
+    box = Device("edge1", identity="192.0.2.1")
+    house = live(service("dns", selector), devices=(box,))
+    house.order("withdraw")
+    assert said(house.reload(service("dns", selector), devices=(replace(box, identity="192.0.2.9"),))) == []
+    assert (house.service().up, house.service().undecided) == (0, 1)
 
 
 @pytest.mark.parametrize("selector", ["edge1/*", "edge1/a"])
@@ -1379,3 +1406,63 @@ def test_a_new_service_over_a_flapping_session_is_damped_as_the_most_damped_that
         if said(out):
             break
     assert said(out) == ["+v4", f"+{V4B}"], "both in one breath"
+
+
+def test_a_session_that_was_forgotten_and_comes_back_is_a_new_one():
+    house = vanished(service("dns", "edge1/*", require=2), forget_after=10.0)
+    polled(house, 15)
+    assert said(house.poll(a=UP, b=UP)) == ["+v4"]
+    assert [leg.session for leg in house.service().legs] == ["edge1/b", "edge1/a"]
+    assert house.service().up == 2
+
+
+def test_a_reload_does_not_hurry_those_who_have_their_time_to_answer():
+    house = both_silent(*PAIR)
+    house.wait(30.0)
+    house.poll("edge1", a=UP)
+    assert said(house.reload(*PAIR)) == []
+    assert said(polled_of(house, "edge1", 9)) == []
+    assert said(polled_of(house, "edge1", 2)) == ["-v6"]
+
+
+def polled_of(house, device, seconds):
+    out = []
+    for _ in range(seconds):
+        out += house.poll(device, a=UP)
+    return out
+
+
+def test_what_nobody_has_looked_at_before_a_reload_is_shown_after_it():
+    house = House(service("dns", "edge1/a"))
+    handled(house, seen_by(a=UP))
+    house.engine.snapshot(house.now)
+    handled(house, seen_by(a=ADMIN_DOWN))
+    handled(house, Reload(house.next_plan(service("dns", "edge1/a"))))
+    (view,) = house.engine.snapshot(house.now).services
+    assert [leg.state for leg in view.legs] == [ADMIN_DOWN]
+
+
+def test_a_preview_of_an_adopted_service_has_nothing_of_what_it_had_withdrawn():
+    spec = service("dns", prefixes=(V6, V4))
+    house = again(PLAIN, spec=spec)
+    assert house.engine.preview(house.next_plan(spec), house.now).commands == ()
+    assert said(house.reload(spec)) == []
+
+
+@pytest.mark.parametrize("readings", [(Reading.HOLD, Reading.DOWN), (Reading.DOWN, Reading.HOLD)])
+def test_of_windows_over_what_was_never_seen_the_one_that_says_down_holds(readings):
+    windows = tuple(night(devices=("edge1",), reading=reading, name=reading.value) for reading in readings)
+    house = House(service("dns", "edge1/ghost"), windows=windows)
+    assert house.counts_as("ghost") == "down"
+
+
+def test_an_adopted_service_that_is_renamed_stays_until_its_sessions_are_seen():
+    house = again(PLAIN)
+    assert said(house.reload(service("resolver"))) == []
+    assert house.service("resolver").adopted
+
+
+def test_a_reload_keeps_since_when():
+    house = live()
+    assert said(house.reload(service("dns", rise=2), after=5.0)) == []
+    assert house.service().since == 1.0
