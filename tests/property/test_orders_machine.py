@@ -856,12 +856,23 @@ class OrdersMachine(RuleBasedStateMachine):
                 assert effect.event.id == self.last_event + 1
                 self.last_event = effect.event.id
                 assert effect.event.cause is None or 0 < effect.event.cause < effect.event.id
-                if effect.event.event_type in {"route_announce", "route_withdraw"}:
+                if effect.event.details.get("overtaken"):
+                    self.judge_overtaken(effect.event, effects)
+                elif effect.event.event_type in {"route_announce", "route_withdraw"}:
                     decided.add(effect.event.id)
         commands = {each.command for each in effects if isinstance(each, Withdraw | Announce)}
         assert commands == decided
         looks = [(each.device, each.session) for each in effects if isinstance(each, Look)]
         assert len(looks) == len(set(looks))
+
+    def judge_overtaken(self, event, effects):
+        """Only an announce that a withdraw of the same breath follows stays unsent."""
+        observed("overtaken")
+        assert event.event_type == "route_announce"
+        keys = {Route(ip_network(event.details["prefix"])).key} if "prefix" in event.details else set()
+        keys |= {Watchdog(event.details["watchdog"]).key} if "watchdog" in event.details else set()
+        followers = [each.command for each in effects if isinstance(each, Withdraw) and each.route.key in keys]
+        assert max(followers, default=0) > event.id
 
     def apply(self, given, command):
         key = command.route.key
