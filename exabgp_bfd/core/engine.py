@@ -324,7 +324,7 @@ class Engine:
         if device is None:  # it left the inventory while its answer was under way
             return
         if self._sight.blind:
-            self._sees_again(now, device)
+            self._sees_again(now, device, "a device answers again")
         if device.unheard_event is not None:
             self._answers_again(device, now)
         device.heard, device.reachable, device.reason = now, True, ""
@@ -811,14 +811,10 @@ class Engine:
         self._outbox.event("guard_held", source=Source.ENGINE, details=details)
         return True
 
-    def _sees_again(self, now: float, device: DeviceTrack) -> None:
-        """One device answers: the others have their time to answer too, from now on."""
-        self._outbox.event(
-            "guard_released",
-            device=device.spec.name,
-            source=Source.ENGINE,
-            details={"reason": "a device answers again"},
-        )
+    def _sees_again(self, now: float, device: DeviceTrack | None, reason: str) -> None:
+        """One device answers, or nobody is left to compare it with: all have their time to answer, from now on."""
+        name = device.spec.name if device is not None else None
+        self._outbox.event("guard_released", device=name, source=Source.ENGINE, details={"reason": reason})
         for track in self._sight.sees(now):
             if not track.gone and track.state is State.UNKNOWN:
                 track.watched = True
@@ -1112,6 +1108,8 @@ class Engine:
             if service.override is not None and service.spec.name not in after.services:
                 self._forget_override(service.override, event, "its service is no longer configured")
         wall = self._wall(now)
+        if self._sight.blind and len(after.devices) < 2:  # noqa: PLR2004 - two are needed to fall silent together
+            self._sees_again(now, None, "there is one device only, whose silence tells nothing of our own eyes")
         self._tell_windows(self._windows_of(reload.plan, wall), event)
         self._maintain(now, event)
         for service, route in orphans:

@@ -433,6 +433,66 @@ class Neighbor:
 
 
 @dataclass(frozen=True, slots=True)
+class Negotiated:
+    """What a BGP session that came up can carry: the families both sides have (RFC 4760)."""
+
+    neighbor: Address
+    families: frozenset[str]
+    """As ExaBGP writes them: `ipv4 unicast`."""
+    graceful_restart: bool | None = None
+    """Whether both sides offered it (RFC 4724); None: not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A BGP neighbour as ExaBGP's configuration has it."""
+
+    address: Address
+    local: Address | None = None
+    """Our end of its session; what `next-hop self` stands for."""
+    families: frozenset[str] = frozenset()
+    """As ExaBGP writes them: `ipv4 unicast`."""
+    graceful_restart: bool = False
+    """Whether ExaBGP offers it (RFC 4724)."""
+    resends: bool = True
+    """Whether ExaBGP says everything again when the session comes back (`adj-rib-out`)."""
+    tells: bool = False
+    """Whether the UPDATEs that go to it are shown to us (`send { parsed; update; }`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """ExaBGP answered which neighbours it has, all of them."""
+
+    peers: tuple[Peer, ...]
+    version: str = ""
+    """ExaBGP's own word for its version."""
+    dialect: str = ""
+    """`4`, `5` or `6`: the form in which it is spoken to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A route that ExaBGP holds for a neighbour in its adj-rib-out."""
+
+    neighbor: Address
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Rib:
+    """ExaBGP answered which routes it holds for its neighbours, or for one of them."""
+
+    held: tuple[Held, ...]
+    neighbor: Address | None = None
+    """None: for all of them."""
+    asked_after: int = 0
+    """The number of the last command that was written before the question: what came later, the answer may not tell."""
+    complete: bool = True
+    """Whether the answer came to its end: else what is not among it may be held all the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """A verified report from outside about a device; `effect` is record, probe or observe (DESIGN section 4)."""
 
@@ -544,6 +604,9 @@ class Reload:
 
 Input = (
     Start
+    | Peers
+    | Negotiated
+    | Rib
     | Stop
     | Poll
     | Silence
@@ -602,6 +665,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask ExaBGP: which neighbours it has (`peers`), or which routes it holds (`rib`), for one neighbour or all."""
+
+    what: Literal["peers", "rib"]
+    neighbor: Address | None = None
+    cause: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """A session is no more: it need not be told as missing any longer."""
 
@@ -653,7 +725,7 @@ class RememberOrder:
 
 
 Command = Withdraw | Announce
-Effect = Withdraw | Announce | Look | Pace | Forget | Record | Remember | RememberOrder
+Effect = Withdraw | Announce | Look | Ask | Pace | Forget | Record | Remember | RememberOrder
 
 
 @dataclass(frozen=True, slots=True)

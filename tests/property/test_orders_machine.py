@@ -1049,11 +1049,16 @@ class OrdersMachine(RuleBasedStateMachine):
             if self.now < follower.return_until:
                 observed("coming back from a drain")
                 return [follower.as_announced(way, graceful=True) for way in ways]
+        either = [follower.as_announced(way, graceful=graceful) for way in ways for graceful in (False, True)]
+        either = either if None in ways and len(ways) > 1 else None
+        said = [self.table.get(route.key) for route in follower.rules.routes]
+        if either and follower.rules.drain_time > 0 and any(says_graceful(route) for route in said):
+            # What could be either is by now: it comes back.
+            follower.return_until = follower.return_until or self.now + follower.rules.drain_time
+            return either
         follower.drained = False
         follower.return_until = None
-        if None in ways and len(ways) > 1:
-            return [follower.as_announced(way, graceful=graceful) for way in ways for graceful in (False, True)]
-        return None
+        return either
 
     def by_health(self, follower, ways, held, before):
         name = follower.rules.name

@@ -713,3 +713,20 @@ def test_a_service_that_leaves_the_file_passes_the_limit():
     house = many(3, Guard(max_withdrawn=1))
     fell(house, "a")
     assert gone(house.reload(house.plan.services[0])) == ["s1", "s2"]
+
+
+def test_a_reload_that_leaves_one_device_ends_blindness_for_its_silence_may_be_its_own():
+    rules = {"on_unknown": Reading.DOWN}
+    house = House(service("dns", "edge1/s1", **rules), devices=("edge1", "edge2"))
+    house.poll("edge1", s1=UP)
+    house.poll("edge2", s2=UP)
+    house.wait(12.0)
+    assert house.engine.snapshot(house.now).guard.blind
+    assert house.rib, "every device fell silent at once"
+    effects = house.reload(service("dns", "edge1/s1", **rules), devices=("edge1",))
+    assert [event.device for event in events(effects, "guard_released")] == [None]
+    assert house.rib, "it has its time to answer, from now on"
+    house.wait(9.0)
+    assert house.rib
+    house.wait(2.0)
+    assert not house.rib, "which is what on_unknown = down asks for"
