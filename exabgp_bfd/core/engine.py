@@ -448,9 +448,8 @@ class Engine:
         elif seen.session is not track.session and seen.session != track.session:
             self._identify(device, track, seen.session)
         track.heard = now
-        track.held = False
-        if not track.watched:
-            track.watched = True
+        if not track.watched or track.held:  # who is held back waits for us to see again, and for no moment
+            track.watched, track.held = True, False
             self._timers.set(now + device.spec.stale_after, Timer.STALE, track)
         flaps = track.count(seen, now, counts=counts)
         if seen.state is not track.state:
@@ -1108,7 +1107,7 @@ class Engine:
             if service.override is not None and service.spec.name not in after.services:
                 self._forget_override(service.override, event, "its service is no longer configured")
         wall = self._wall(now)
-        if self._sight.blind and len(after.devices) < 2:  # noqa: PLR2004 - two are needed to fall silent together
+        if self._sight.blind and len(after.devices) < 2:
             self._sees_again(now, None, "there is one device only, whose silence tells nothing of our own eyes")
         self._tell_windows(self._windows_of(reload.plan, wall), event)
         self._maintain(now, event)

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 import pytest
 from lab.house import (
     DOWN,
+    UNKNOWN,
     UP,
     V4,
     V6,
@@ -37,6 +38,7 @@ from exabgp_bfd.core.model import (
     Silence,
     Span,
     Stall,
+    Webhook,
     Window,
 )
 
@@ -730,3 +732,16 @@ def test_a_reload_that_leaves_one_device_ends_blindness_for_its_silence_may_be_i
     assert house.rib
     house.wait(2.0)
     assert not house.rib, "which is what on_unknown = down asks for"
+
+
+def test_a_session_of_which_a_webhook_tells_while_we_are_blind_becomes_unknown_again():
+    house = House(service("dns", "edge1/s1", on_unknown=Reading.DOWN), devices=("edge1", "edge2"))
+    house.poll("edge1", s1=UP)
+    house.poll("edge2", s2=UP)
+    house.wait(12.0)
+    assert house.engine.snapshot(house.now).guard.blind
+    house.take(Webhook("edge1", "it is up", {"state": "up"}, effect="observe"))
+    states = lambda: {each.session.id: each.state for each in house.engine.snapshot(house.now).sessions}  # noqa: E731
+    assert states()["edge1/s1"] is UP
+    house.wait(11.0)
+    assert states()["edge1/s1"] is UNKNOWN
