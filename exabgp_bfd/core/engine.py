@@ -6,12 +6,14 @@ announces, looks, paces, then what is to be kept. Equal inputs at equal times gi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from exabgp_bfd.core.guard import Limit, Sight
 from exabgp_bfd.core.inventory import DeviceTrack, Inventory
 from exabgp_bfd.core.model import (
     Action,
+    Address,
     Advertised,
     Announce,
     Answer,
@@ -25,19 +27,24 @@ from exabgp_bfd.core.model import (
     Explanation,
     Input,
     Lift,
+    Negotiated,
     Neighbor,
     Note,
     Observation,
     Order,
     Override,
+    Peer,
+    Peers,
     Plan,
     Poll,
+    Prefix,
     Preview,
     Reading,
     Reload,
     Remember,
     RememberOrder,
     Restored,
+    Rib,
     Route,
     Selector,
     Service,
@@ -57,8 +64,10 @@ from exabgp_bfd.core.model import (
     Window,
     Withdraw,
 )
+from exabgp_bfd.core.neighbors import DOWN, UP, Neighborhood
 from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
+from exabgp_bfd.core.reconcile import Findings, alike
 from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered, left_behind
 from exabgp_bfd.core.session import Leg, Step, Track, transition
 from exabgp_bfd.core.timers import Timer, Timers
@@ -68,6 +77,8 @@ CLOCK_JUMP = 2.0
 """Seconds by which the wall clock may be set without anybody minding."""
 CLOCK_SETTLES = 60.0
 """Seconds after which a clock that jumped is believed, if it has not jumped again."""
+PEERS_AGAIN = 10.0
+"""Seconds between two questions which neighbours ExaBGP has."""
 NAMES_IN_AN_EVENT = 20
 
 _Causes = dict[bool, int | None]
@@ -86,8 +97,14 @@ class Engine:
         self._restored = restored
         self._timers = Timers()
         self._outbox = Outbox(restored.last_event)
-        self._routes = RouteBook(self._outbox, self._timers, self._touch)
-        self._neighbors: dict[str, str] = {}
+        self._neighborhood = Neighborhood()
+        self._routes = RouteBook(self._outbox, self._timers, self._touch, self._neighborhood)
+        self._peers_again = float("-inf")
+        """When ExaBGP may be asked again which neighbours it has."""
+        self._reconciling = False
+        """Whether a moment is set at which ExaBGP is asked what it holds."""
+        self._looked_through: set[Address] = set()
+        """The neighbours for which ExaBGP has told what it holds: what it has of ours from before is known by then."""
         self._due: dict[str, tuple[ServiceTrack, _Causes]] = {}
         self._forced: dict[str, tuple[ServiceTrack, int | None]] = {}
         self._held: list[str] = []
@@ -201,9 +218,15 @@ class Engine:
             case Answer():
                 self._routes.answered(event, now)
             case Advertised():
-                self._routes.advertised(event)
+                self._routes.advertised(event, now)
             case Neighbor():
-                self._neighbor(event)
+                self._neighbor(event, now)
+            case Negotiated():
+                self._negotiated(event)
+            case Peers():
+                self._peers(event, now)
+            case Rib():
+                self._rib(event, now)
             case Webhook():
                 self._webhook(event, now)
             case Clock():
@@ -309,13 +332,118 @@ class Engine:
             details=note.details,
         )
 
-    def _neighbor(self, event: Neighbor) -> None:
-        self._neighbors[str(event.neighbor)] = event.state
-        if event.state == "down":
-            for service in self._inventory.services.values():
-                for route in service.routes:
-                    route.confirmed.discard(event.neighbor)
-                self._touch(service)
+    # --- ExaBGP and its neighbours ------------------------------------------------------------------------------
+
+    def _neighbor(self, told: Neighbor, now: float) -> None:
+        if not self._neighborhood.became(told.neighbor, told.state):
+            return
+        if told.state == DOWN:
+            self._routes.lost(told.neighbor)
+        if told.state not in (UP, DOWN):
+            return
+        details = {"neighbor": str(told.neighbor), "reason": told.reason}
+        event = self._outbox.event(f"neighbor_{told.state}", source=Source.EXABGP, details=details)
+        if told.state == UP:
+            self._routes.arrived(told.neighbor, event, now)
+            self._ask_peers(event, now)  # with other capabilities than before, or a neighbour that is new
+
+    def _ask_peers(self, cause: int | None, now: float) -> None:
+        if now >= self._peers_again:
+            self._peers_again = now + PEERS_AGAIN
+            self._outbox.ask("peers", None, cause)
+        elif self._peers_again < float("inf"):
+            self._timers.set(self._peers_again, Timer.PEERS, cause)
+            self._peers_again = float("inf")
+
+    def _negotiated(self, told: Negotiated) -> None:
+        self._neighborhood.agreed(told)
+        if told.graceful_restart:
+            self._warn_of_graceful_restart(told.neighbor)
+
+    def _warn_of_graceful_restart(self, neighbor: Address) -> None:
+        """Once for each neighbour: it keeps our routes while ExaBGP is dead, whatever becomes of their paths."""
+        if neighbor in self._neighborhood.restarting:
+            return
+        self._neighborhood.restarting.add(neighbor)
+        details = {
+            "neighbor": str(neighbor),
+            "reason": "graceful restart (RFC 4724): this neighbour keeps our routes for its restart time when ExaBGP dies",
+        }
+        self._outbox.event("neighbor_graceful_restart", source=Source.EXABGP, details=details)
+
+    def _peers(self, told: Peers, now: float) -> None:
+        """ExaBGP says which neighbours it has: what it holds for those that came is asked for."""
+        first = self._neighborhood.peers is None
+        changed = first or self._neighborhood.peers != {peer.address: peer for peer in told.peers}
+        came, went = self._neighborhood.learn(told)
+        if changed:
+            details = {
+                "version": told.version,
+                "dialect": told.dialect,
+                "answers": told.answers,
+                "neighbors": [str(peer.address) for peer in told.peers][:NAMES_IN_AN_EVENT],
+                "came": [str(address) for address in came][:NAMES_IN_AN_EVENT] if not first else [],
+                "went": [str(address) for address in went][:NAMES_IN_AN_EVENT],
+            }
+            event = self._outbox.event("exabgp_neighbors", source=Source.EXABGP, details=details)
+            self._routes.retry_refused(now)
+            for address in [None] if first else came:
+                self._outbox.ask("rib", address, event)
+        for peer in told.peers:
+            if peer.graceful_restart:
+                self._warn_of_graceful_restart(peer.address)
+        self._set_reconcile_timer(now)
+
+    def _set_reconcile_timer(self, now: float) -> None:
+        every = self._inventory.plan.reconcile
+        if every > 0 and not self._reconciling and self._neighborhood.peers is not None:
+            self._reconciling = True
+            self._timers.set(now + every, Timer.RECONCILE, None)
+
+    def _reconcile_again(self, now: float) -> None:
+        self._reconciling = False
+        if self._inventory.plan.reconcile > 0:
+            self._outbox.ask("rib")
+        self._set_reconcile_timer(now)
+
+    def _rib(self, rib: Rib, now: float) -> None:
+        """ExaBGP says which routes it holds: what differs from what was said is told of, and repaired."""
+        peers = self._neighborhood.peers or {}
+        for address in (rib.neighbor,) if rib.neighbor is not None else tuple(peers):
+            peer = peers.get(address)
+            if peer is None or not peer.resends:
+                continue  # it is gone, or ExaBGP keeps nothing for it, and so cannot tell
+            found, repair = self._routes.reconcile(rib, peer, now)
+            first = rib.complete and address not in self._looked_through
+            adopted = [prefix for prefix in found.extra if first and self._adopts(found, prefix, peer, now)]
+            for prefix in adopted:
+                del found.extra[prefix]
+            if rib.complete:
+                self._looked_through.add(address)
+            if not found.clean:
+                repair(self._outbox.event("reconciled", source=Source.EXABGP, details=_findings_details(found)))
+
+    def _adopts(self, found: Findings, prefix: Prefix, peer: Peer, now: float) -> bool:
+        """Whether a route that nobody remembers is taken for a predecessor's of ours.
+
+        So it is when nothing is known of its service yet: our journal may have been lost, but not ExaBGP's routes.
+        """
+        service, route = self._routes.by_prefix[prefix]
+        undecided = not service.up and not service.down and service.ordered() is None
+        if not undecided or route.said is not None or not isinstance(route.spec, Route):
+            return False
+        held = found.extra[prefix]
+        route.said = route.spec if alike(route.spec, held, peer) else replace(held, neighbors=route.spec.neighbors)
+        route.verified = False
+        self._inventory.adopts(service)
+        details = {"prefix": str(prefix), "neighbor": str(peer.address)}
+        route.event = self._outbox.event(
+            "route_adopted", service=service.spec.name, source=Source.EXABGP, details=details
+        )
+        self._outbox.remember(Remember(service.spec.name, route.spec.key, route.said, route.event))
+        service.since = now
+        self._touch(service)
+        return True
 
     # --- devices ------------------------------------------------------------------------------------------------
 
@@ -622,7 +750,7 @@ class Engine:
 
     # --- timers -------------------------------------------------------------------------------------------------
 
-    def _fire(self, now: float) -> None:  # noqa: C901 - a line for each kind of timer
+    def _fire(self, now: float) -> None:  # noqa: C901, PLR0912 - a line for each kind of timer
         """Fires what is due; a timer whose reason has gone does nothing."""
         for when, kind, of in self._timers.due(now):
             match kind:
@@ -643,6 +771,17 @@ class Engine:
                     self._forget(of, now)
                 case Timer.RETRY:
                     self._routes.due(of)
+                case Timer.UNCONFIRMED:
+                    self._routes.unconfirmed(of, now)
+                case Timer.ARRIVED:
+                    self._routes.settled(*of)
+                case Timer.PEERS:
+                    self._peers_again = now
+                    self._ask_peers(of, now)
+                case Timer.RECONCILE:
+                    self._reconcile_again(now)
+                case Timer.WATCHDOG:
+                    self._routes.watchdogs(of, now)
                 case Timer.SERVICE:
                     service = self._inventory.services.get(of)
                     if service is not None:
@@ -1130,6 +1269,7 @@ class Engine:
             if route.said is None:  # ExaBGP announces a watchdog's routes by itself until it is told
                 self._routes.withdraw(service, route, event, now, service.rule())
         self._set_wall_timer(now, wall)
+        self._set_reconcile_timer(now)
 
     def _watch_anew(self, before: Inventory, event: int, now: float) -> None:
         """What legs, sessions and devices wait for by other rules than before."""
@@ -1222,7 +1362,7 @@ class Engine:
             devices=tuple(device.view() for device in inventory.devices.values()),
             sessions=tuple(self._session_views.values()),
             services=tuple(self._service_views[name] for name in inventory.services),
-            neighbors=dict(self._neighbors),
+            neighbors=dict(self._neighborhood.states),
             guard=self._limit.view(
                 inventory.services.values(),
                 now,
@@ -1230,6 +1370,8 @@ class Engine:
                 clock_doubted=self._clock_doubted_until is not None,
             ),
             windows=tuple(self._open),
+            peers=tuple(self._neighborhood.peers.values()) if self._neighborhood.peers is not None else None,
+            exabgp=self._neighborhood.version,
         )
 
     def explain(self, service: str, now: float) -> Explanation | None:
@@ -1284,7 +1426,8 @@ def _route_words(route: RouteTrack) -> str:
     if route.event is None:
         taken = "nothing was ever said of it"
     seen = ", ".join(sorted(str(neighbor) for neighbor in route.confirmed))
-    return f"{route.spec.key} is {state}; {taken}" + (f"; seen going to {seen}" if seen else "")
+    unseen = "".join(f"; not seen going to {neighbor}: {why}" for neighbor, why in route.unseen.items())
+    return f"{route.spec.key} is {state}; {taken}" + (f"; seen going to {seen}" if seen else "") + unseen
 
 
 def _services_of(track: Track) -> tuple[str, ...]:
@@ -1336,6 +1479,13 @@ def _session_details(track: Track, seen: Observation) -> dict[str, Any]:
     }
     details.update(seen.details or {})
     return details
+
+
+def _findings_details(found: Findings) -> dict[str, Any]:
+    lists = {"missing": found.missing, "differing": found.differing, "extra": list(found.extra)}
+    shown = {name: [str(prefix) for prefix in prefixes[:NAMES_IN_AN_EVENT]] for name, prefixes in lists.items()}
+    counts = {name: len(prefixes) for name, prefixes in lists.items()}
+    return {"neighbor": str(found.neighbor), **shown, "counts": counts, "foreign": found.foreign}
 
 
 def _window_details(window: Window) -> dict[str, Any]:

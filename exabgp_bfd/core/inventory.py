@@ -130,6 +130,10 @@ class Inventory:
                     route.said, route.event = held.route, held.event
             _begin_adopted(service)
 
+    def adopts(self, service: ServiceTrack) -> None:
+        """A route of a service turned out to be announced already, by a predecessor that nobody remembers."""
+        _begin_adopted(service)
+
     def _keep_sessions(self, before: Inventory) -> None:
         for name, device in self.devices.items():
             old = before.devices.get(name)

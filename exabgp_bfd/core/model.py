@@ -348,6 +348,8 @@ class Plan:
     guard: Guard = Guard()
     forget_after: float = 86400.0
     """Seconds after which a session whose row vanished is forgotten."""
+    reconcile: float = 300.0
+    """Seconds between two questions which routes ExaBGP holds; 0: only at the start and on suspicion."""
 
 
 # --- inputs: what happens to the engine -------------------------------------------------------------------------
@@ -469,6 +471,8 @@ class Peers:
     """ExaBGP's own word for its version."""
     dialect: str = ""
     """`4`, `5` or `6`: the form in which it is spoken to."""
+    answers: bool = True
+    """Whether it answers commands (`exabgp.api.ack`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -788,6 +792,8 @@ class RouteView:
     confirmed: tuple[str, ...]
     """The neighbours to which the last command was seen to go."""
     event: int | None
+    unseen: tuple[tuple[str, str], ...] = ()
+    """The neighbours that should have it and were not seen to get it, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -893,9 +899,14 @@ class Snapshot:
     sessions: tuple[SessionView, ...]
     services: tuple[ServiceView, ...]
     neighbors: Mapping[str, str]
+    """The BGP sessions whose state was told: up, down or connected."""
     guard: GuardView
     windows: tuple[str, ...]
     """The names of the windows that are open."""
+    peers: tuple[Peer, ...] | None = None
+    """ExaBGP's neighbours, None: it has not said which."""
+    exabgp: str = ""
+    """ExaBGP's own word for its version."""
 
 
 # --- questions --------------------------------------------------------------------------------------------------

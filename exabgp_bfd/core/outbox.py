@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from exabgp_bfd.core.model import (
+    Address,
     Announce,
+    Ask,
     Effect,
     Event,
     Forget,
@@ -22,13 +24,14 @@ from exabgp_bfd.core.model import (
 
 
 class Outbox:
-    """Collects effects; withdraws leave first, then announces, looks, and what is to be kept."""
+    """Collects effects; withdraws leave first, then announces, looks, questions, and what is to be kept."""
 
     def __init__(self, last_event: int) -> None:
         self._last_event = last_event
         self._withdraws: list[Effect] = []
         self._announces: list[Announce] = []
         self._looks: dict[tuple[str, str | None], Look] = {}
+        self._asks: dict[tuple[str, Address | None], Ask] = {}
         self._paces: dict[str, Pace] = {}
         self._forgotten: list[Effect] = []
         self._kept: list[Effect] = []
@@ -39,6 +42,7 @@ class Outbox:
             *self._withdraws,
             *self._announces,
             *self._looks.values(),
+            *self._asks.values(),
             *self._paces.values(),
             *self._forgotten,
             *self._kept,
@@ -46,6 +50,7 @@ class Outbox:
         self._withdraws.clear()
         self._announces.clear()
         self._looks.clear()
+        self._asks.clear()
         self._paces.clear()
         self._forgotten.clear()
         self._kept.clear()
@@ -69,6 +74,10 @@ class Outbox:
     def look(self, device: str, session: str | None, cause: int | None) -> None:
         """Asks for a look, once for each session or device."""
         self._looks.setdefault((device, session), Look(device, session, cause))
+
+    def ask(self, what: Literal["peers", "rib"], neighbor: Address | None = None, cause: int | None = None) -> None:
+        """Asks ExaBGP, once for each thing and neighbour."""
+        self._asks.setdefault((what, neighbor), Ask(what, neighbor, cause))
 
     def pace(self, device: str, *, quick: bool) -> None:
         """The last word on a device's pace."""

@@ -13,8 +13,10 @@ from exabgp_bfd.core.model import (
     Answer,
     Change,
     Outcome,
+    Peer,
     Prefix,
     Remember,
+    Rib,
     Route,
     RouteView,
     Source,
@@ -23,6 +25,8 @@ from exabgp_bfd.core.model import (
     Watchdog,
     Withdraw,
 )
+from exabgp_bfd.core.neighbors import NOT_SEEN, Neighborhood
+from exabgp_bfd.core.reconcile import Claim, Findings, compare
 from exabgp_bfd.core.timers import Timer, Timers
 
 if TYPE_CHECKING:
@@ -42,6 +46,16 @@ COMMANDS_UNANSWERED = 1000
 RETRIES_AT_ONCE = 100
 """So many in one breath; with thousands of routes the others wait a moment, for a withdraw must not wait for them."""
 RETRY_BREATH = 0.1
+SEEN_WITHIN = 5.0
+"""Seconds within which a command's UPDATE should be seen."""
+NAMES_IN_AN_EVENT = 20
+REPAIR = "repair"
+"""The layer of commands that decide nothing new: ExaBGP is to hold what was said before."""
+WATCHDOG_PAUSE = 1.0
+"""Seconds after which watchdogs are said again: a reload takes its time."""
+WATCHDOGS_AGAIN = 5.0
+WATCHDOGS_SELDOM = 300.0
+"""Seconds between two such times, at first and in the end."""
 
 
 def altered(target: Target, change: Change | None, *, graceful_shutdown: bool = False) -> Target:
@@ -88,6 +102,13 @@ class RouteTrack:
     refusals: int = 0
     """How often in a row ExaBGP refused the last word, or did not answer it."""
     confirmed: set[Address] = field(default_factory=set)
+    """The neighbours to which the last word was seen to go."""
+    held: set[Address] = field(default_factory=set)
+    """The neighbours for which ExaBGP said that it has the route as the last word has it."""
+    unseen: dict[Address, str] = field(default_factory=dict)
+    """The neighbours that were not seen to get the last word in time, and why."""
+    repaired: int | None = None
+    """The command that repaired what ExaBGP held otherwise: where that did not help, another will not."""
     event: int | None = None
     gone: bool = False
     """True once it has no place in the plan: it is only waited for that ExaBGP takes its withdraw."""
@@ -104,25 +125,32 @@ class RouteTrack:
     def view(self) -> RouteView:
         """An immutable copy."""
         confirmed = tuple(sorted(str(neighbor) for neighbor in self.confirmed))
-        return RouteView(self.said or self.spec, self.announced, self.accepted, confirmed, self.event)
+        unseen = tuple(sorted((str(neighbor), why) for neighbor, why in self.unseen.items()))
+        return RouteView(self.said or self.spec, self.announced, self.accepted, confirmed, self.event, unseen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retry:
-    """A command that was not taken, to be said again unless another has followed it."""
+    """A command that is to be said again unless another has followed it."""
 
     service: ServiceTrack
     route: RouteTrack
-    command: int
+    command: int | None
+    rule: str = ""
+    """Why, where it is not for ExaBGP's answer."""
+    cause: int | None = None
 
 
 class RouteBook:
     """Says commands and keeps what became of them."""
 
-    def __init__(self, outbox: Outbox, timers: Timers, touch: Callable[[ServiceTrack], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, timers: Timers, touch: Callable[[ServiceTrack], None], neighborhood: Neighborhood
+    ) -> None:
         self._outbox = outbox
         self._timers = timers
         self._touch = touch
+        self._neighborhood = neighborhood
         self._commands: dict[int, tuple[ServiceTrack, RouteTrack]] = {}
         self._retries: list[Retry] = []
         self._owners: dict[str, tuple[ServiceTrack, RouteTrack]] = {}
@@ -132,6 +160,9 @@ class RouteBook:
         """Withdraws from neighbours that a target no longer goes to, until ExaBGP takes them."""
         self.by_prefix: dict[Prefix, tuple[ServiceTrack, RouteTrack]] = {}
         """Whose each prefix is."""
+        self._watchdogs_again = float("-inf")
+        """When watchdogs may be said again."""
+        self._watchdogs_pause = WATCHDOGS_AGAIN
 
     def own(self, services: Iterable[ServiceTrack]) -> None:
         """Takes note of whose each target is from now on; a withdraw still owed goes over to who has it again."""
@@ -242,13 +273,18 @@ class RouteBook:
             service.since = now
         if route.announced is not (target is not None):
             route.refusals = 0
+        if target != route.said:  # else ExaBGP says nothing new, and what was seen holds
+            route.confirmed.clear()
+            route.held.clear()
         route.said, route.verified, route.accepted = target, True, None
-        route.confirmed.clear()
+        route.unseen.clear()
         details = {**_target_details(told), "rule": rule, "layer": layer, **_inputs(service)}
         kind = "route_announce" if target is not None else "route_withdraw"
         event = self._outbox.event(kind, service=service.spec.name, source=Source.ENGINE, cause=cause, details=details)
         route.event = event
         self._commands[event] = (service, route)
+        if self._neighborhood.peers is not None and isinstance(told, Route):
+            self._timers.set(now + SEEN_WITHIN, Timer.UNCONFIRMED, Retry(service, route, event))
         if len(self._commands) > COMMANDS_UNANSWERED + 2 * len(self.by_prefix):
             del self._commands[next(iter(self._commands))]  # ExaBGP answers none of them, or not these
         if not route.gone or not self._spoken_for(route.spec):
@@ -280,18 +316,38 @@ class RouteBook:
                     del self._strays[route.spec.key]
         if answer.outcome is Outcome.DONE:
             return
-        details = {**_name(route.spec), "outcome": answer.outcome.value, "text": answer.text}
+        details = {
+            **_name(route.spec),
+            "outcome": answer.outcome.value,
+            "text": answer.text,
+            **self._why_refused(route),
+        }
         self._outbox.event(
             "route_refused", service=service.spec.name, source=Source.EXABGP, cause=answer.command, details=details
         )
-        if route.event == answer.command and not self._overtaken(route):
+        if route.event == answer.command and not self._overtaken(route) and not self._is_hopeless(route):
             delay = min(LONGEST_RETRY[route.announced], FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
             self._timers.set(now + delay, Timer.RETRY, Retry(service, route, answer.command))
 
-    def advertised(self, seen: Advertised) -> None:
+    def _why_refused(self, route: RouteTrack) -> dict[str, Any]:
+        """What is known of the neighbours that a route cannot go to."""
+        if not isinstance(route.said, Route):
+            return {}
+        known = (
+            (each, self._neighborhood.why_not(route.said, each)) for each in self._neighborhood.targets(route.said)
+        )
+        reasons = {str(neighbor): why for neighbor, why in known if why}
+        return {"reasons": reasons} if reasons else {}
+
+    def _is_hopeless(self, route: RouteTrack) -> bool:
+        """Whether to say a route again is of no use until ExaBGP's neighbours are others, or the plan is."""
+        return isinstance(route.said, Route) and self._neighborhood.hopeless(route.said)
+
+    def advertised(self, seen: Advertised, now: float) -> None:
         """An UPDATE went to a neighbour."""
         service, route = self.by_prefix.get(seen.prefix, (None, None))
         if service is None or route is None:
+            self._watchdogs_may_differ(seen, now)
             return
         if route.announced is not seen.announced:  # an older command's UPDATE, or somebody else's hand
             route.confirmed.discard(seen.neighbor)
@@ -300,6 +356,7 @@ class RouteBook:
         if seen.neighbor in route.confirmed:
             return
         route.confirmed.add(seen.neighbor)
+        route.unseen.pop(seen.neighbor, None)
         self._touch(service)
         if route.event is None:
             return
@@ -315,6 +372,157 @@ class RouteBook:
             cause=route.event,
             details=details,
         )
+
+    # --- neighbours ---------------------------------------------------------------------------------------------
+
+    def unconfirmed(self, due: Retry, now: float) -> None:
+        """A command's UPDATE should have been seen by now: tells where it was not, and why."""
+        service, route = _present(due.service, due.route)
+        target = route.said or route.spec
+        if route.event != due.command or not isinstance(target, Route) or (route.gone and not route.stray):
+            return
+        if route.event in self._commands and self._neighborhood.answers:
+            # ExaBGP is busy, and has not come to it: its deadline is the answer's.
+            self._timers.set(now + SEEN_WITHIN, Timer.UNCONFIRMED, due)
+            return
+        missing = self._neighborhood.missing(target, route.confirmed | route.held)
+        if route.said is None:  # where nothing is sent, nothing can be left
+            missing = {neighbor: why for neighbor, why in missing.items() if why == NOT_SEEN}
+        if not missing:
+            return
+        route.unseen = missing
+        self._touch(service)
+        details = {
+            **_name(target),
+            "action": "announce" if route.said is not None else "withdraw",
+            "neighbors": {str(neighbor): why for neighbor, why in list(missing.items())[:NAMES_IN_AN_EVENT]},
+        }
+        event = self._outbox.event(
+            "route_unconfirmed", service=service.spec.name, source=Source.TIMER, cause=route.event, details=details
+        )
+        for neighbor, why in missing.items():
+            if why == NOT_SEEN:
+                self._outbox.ask("rib", neighbor, event)
+
+    def lost(self, neighbor: Address) -> None:
+        """A BGP session went down: nothing that was said stands there any more."""
+        for service, route in self.by_prefix.values():
+            if neighbor in route.confirmed:
+                route.confirmed.discard(neighbor)
+                self._touch(service)
+
+    def arrived(self, neighbor: Address, event: int, now: float) -> None:
+        """A BGP session came up: ExaBGP sends it everything by itself, unless it is told to keep nothing."""
+        peer = (self._neighborhood.peers or {}).get(neighbor)
+        if peer is None or peer.resends:
+            self._timers.set(now + SEEN_WITHIN, Timer.ARRIVED, (neighbor, event))
+            return
+        for service, route in self.by_prefix.values():
+            if self._goes_to(route, neighbor):
+                rule = f"{neighbor} came up, and ExaBGP keeps nothing for it (adj-rib-out)"
+                self._say_anew(service, route, rule, event, now)
+
+    def settled(self, neighbor: Address, event: int) -> None:
+        """A BGP session that came up should have been sent everything by now."""
+        if not self._neighborhood.tells(neighbor) or self._neighborhood.states.get(str(neighbor)) != "up":
+            return
+        if any(
+            self._goes_to(route, neighbor) and neighbor not in route.confirmed for _, route in self.by_prefix.values()
+        ):
+            self._outbox.ask("rib", neighbor, event)
+
+    def _goes_to(self, route: RouteTrack, neighbor: Address) -> bool:
+        said, around = route.said, self._neighborhood
+        if not isinstance(said, Route) or (said.neighbors and neighbor not in said.neighbors):
+            return False
+        return not (around.why_not(said, neighbor) or around.waits(said, neighbor))
+
+    def retry_refused(self, now: float) -> None:
+        """ExaBGP's neighbours are known now, or are others: what was refused may be taken."""
+        for service, route in self._owners.values():
+            if not route.verified and route.refusals and route.event not in self._commands:
+                self._timers.set(now, Timer.RETRY, Retry(service, route, route.event))
+
+    def reconcile(self, rib: Rib, peer: Peer, now: float) -> tuple[Findings, Callable[[int], None]]:
+        """Holds what ExaBGP has for a neighbour against what is believed, and notes what agrees.
+
+        With the findings comes what repairs them, given the event that tells of them.
+        """
+        claims: dict[Prefix, Claim] = {}
+        for prefix, (_, route) in self.by_prefix.items():
+            if route.event is not None and (route.event > rib.asked_after or route.event in self._commands):
+                continue  # it was under way, and the answer may tell of before or after
+            claim = self._claim(route, peer)
+            if claim is not None:
+                claims[prefix] = claim
+        found = compare(peer, rib.held, claims, self.by_prefix, complete=rib.complete)
+        for prefix in found.agreed:
+            service, route = self.by_prefix[prefix]
+            route.held.add(peer.address)
+            if route.unseen.pop(peer.address, None) is not None:
+                self._touch(service)
+            if not route.verified and not route.refusals and self._held_by_all(route):
+                route.verified = True
+        return found, lambda event: self._repair(found, peer, event, now)
+
+    def _claim(self, route: RouteTrack, peer: Peer) -> Claim | None:
+        """How a route is believed to stand for a neighbour; None where that cannot be told."""
+        if isinstance(route.said, Route):
+            if route.said.neighbors and peer.address not in route.said.neighbors:
+                return Claim(route.said, announced=False)
+            return None if self._neighborhood.why_not(route.said, peer.address) else Claim(route.said, announced=True)
+        return Claim(route.spec, announced=False) if isinstance(route.spec, Route) else None
+
+    def _held_by_all(self, route: RouteTrack) -> bool:
+        target = route.said or route.spec
+        if not isinstance(target, Route):
+            return False
+        wanted = [each for each in self._neighborhood.targets(target) if not self._neighborhood.why_not(target, each)]
+        return bool(wanted) and route.held.issuperset(wanted)
+
+    def _repair(self, found: Findings, peer: Peer, event: int, now: float) -> None:
+        """Says again what ExaBGP does not hold as it was said."""
+        name = peer.address
+        for prefix in found.extra:
+            service, route = self.by_prefix[prefix]
+            if route.said is None:
+                self._say_anew(service, route, f"ExaBGP holds it for {name}, though it is withdrawn", event, now)
+            elif isinstance(route.said, Route):
+                left = self._with_owed(replace(route.said, neighbors=(name,)))
+                self._strays[left.key] = stray = RouteTrack(left, gone=True, stray=True)
+                self._take_back(service, stray, event, now, f"ExaBGP holds it for {name}, to whom it does not go", "")
+        for prefixes, why in ((found.missing, "does not hold it"), (found.differing, "holds it otherwise")):
+            for prefix in prefixes:
+                service, route = self.by_prefix[prefix]
+                self._say_anew(service, route, f"ExaBGP {why} for {name}", event, now)
+
+    def _say_anew(self, service: ServiceTrack, route: RouteTrack, rule: str, cause: int, now: float) -> None:
+        """Has the last word on a route said again, soon: there may be thousands of them."""
+        if route.repaired is not None and route.repaired == route.event:
+            return
+        self._timers.set(now, Timer.RETRY, Retry(service, route, route.event, rule, cause))
+
+    def _watchdogs_may_differ(self, seen: Advertised, now: float) -> None:
+        """Somebody else's route changed: perhaps ExaBGP was reloaded, and said its watchdogs' routes by itself."""
+        if now < self._watchdogs_again:
+            return
+        differ = any(
+            isinstance(route.spec, Watchdog) and route.event is not None and route.announced is not seen.announced
+            for _, route in self._owners.values()
+        )
+        if differ:
+            # Where others change their routes all the time, that tells nothing: less and less often then.
+            calm = now >= self._watchdogs_again + 2 * self._watchdogs_pause
+            self._watchdogs_pause = WATCHDOGS_AGAIN if calm else min(2 * self._watchdogs_pause, WATCHDOGS_SELDOM)
+            self._watchdogs_again = now + self._watchdogs_pause
+            self._timers.set(now + WATCHDOG_PAUSE, Timer.WATCHDOG, seen.announced)
+
+    def watchdogs(self, announced: bool, now: float) -> None:  # noqa: FBT001 - what was seen is what it is about
+        """Says the watchdogs again that are believed otherwise than what was seen of somebody's routes."""
+        for service, route in self._owners.values():
+            if isinstance(route.spec, Watchdog) and route.event is not None and route.announced is not announced:
+                rule = "routes that are not ours changed: ExaBGP may have been reloaded"
+                self._timers.set(now, Timer.RETRY, Retry(service, route, route.event, rule, route.event))
 
     # --- saying again -------------------------------------------------------------------------------------------
 
@@ -333,7 +541,12 @@ class RouteBook:
     def _repeat(self, retry: Retry, now: float) -> None:
         """Repeats the last word on a route that ExaBGP did not take: a dead path must not stay for one lost answer."""
         service, route = _present(retry.service, retry.route)
-        if route.event != retry.command or route.verified or self._overtaken(route):
+        if route.event != retry.command or self._overtaken(route):
+            return
+        if retry.rule:
+            self._repeat_for(retry, service, route, now)
+            return
+        if route.verified:
             return
         if route.confirmed and route.accepted is None:  # its UPDATE was seen: only the answer was not heard
             route.verified = True
@@ -348,6 +561,14 @@ class RouteBook:
             owner, place = self._owners.get(route.spec.key, (service, route))
             if place.said is not None:
                 self.announce(owner, place, place.said, retry.command, now, rule)
+
+    def _repeat_for(self, retry: Retry, service: ServiceTrack, route: RouteTrack, now: float) -> None:
+        """Says the last word again for another reason than ExaBGP's answer."""
+        if route.said is not None:
+            self.announce(service, route, route.said, retry.cause, now, retry.rule, REPAIR)
+        else:
+            self._take_back(service, route, retry.cause, now, retry.rule, REPAIR)
+        route.repaired = route.event
 
     def _overtaken(self, route: RouteTrack) -> bool:
         """Whether another track speaks for what this one said."""

@@ -23,6 +23,16 @@ class Timer(Enum):
     """A session whose row vanished may be forgotten."""
     RETRY = auto()
     """A command that was not taken is said again."""
+    UNCONFIRMED = auto()
+    """A command's UPDATE should have been seen by now."""
+    ARRIVED = auto()
+    """A neighbour that came up should have been sent everything by now."""
+    PEERS = auto()
+    """ExaBGP may be asked again which neighbours it has."""
+    RECONCILE = auto()
+    """It is time to ask which routes ExaBGP holds."""
+    WATCHDOG = auto()
+    """ExaBGP may have been reloaded, and have said its watchdogs' routes by itself."""
     SERVICE = auto()
     """A drain, an orderly return or the guard's hold of a service may end."""
 

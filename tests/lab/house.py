@@ -11,8 +11,10 @@ from ipaddress import ip_address, ip_network
 from exabgp_bfd.core.engine import Engine
 from exabgp_bfd.core.model import (
     Action,
+    Advertised,
     Announce,
     Answer,
+    Ask,
     Clear,
     Clock,
     Command,
@@ -21,12 +23,15 @@ from exabgp_bfd.core.model import (
     Effect,
     Event,
     Guard,
+    Held,
     Look,
     Observation,
     Order,
     Outcome,
     Override,
     Pace,
+    Peer,
+    Peers,
     Plan,
     Poll,
     Record,
@@ -34,6 +39,7 @@ from exabgp_bfd.core.model import (
     Remember,
     RememberOrder,
     Restored,
+    Rib,
     Route,
     Selector,
     Service,
@@ -127,11 +133,18 @@ class House:
         for command in commands(effects):
             if isinstance(command, Announce):
                 self.rib[command.route.key] = command.route
-            else:
+            elif not self._of_others(command.route):
                 self.rib.pop(command.route.key, None)
         if not isinstance(event, Answer):
             self._agrees()
         return effects
+
+    def _of_others(self, route: Target) -> bool:
+        """Whether a withdraw is for neighbours to whom the route does not go."""
+        held = self.rib.get(route.key)
+        if not isinstance(route, Route) or not isinstance(held, Route) or not held.neighbors:
+            return False
+        return bool(route.neighbors) and set(held.neighbors).isdisjoint(route.neighbors)
 
     def _agrees(self) -> None:
         for view in self.engine.snapshot(self.now).services:
@@ -177,9 +190,28 @@ class House:
 
     def next_plan(self, *services: Service, devices=None, **plan) -> Plan:
         """The present plan with other services, and whatever else is named."""
-        settings = {name: getattr(self.plan, name) for name in ("windows", "guard", "record_polls", "forget_after")}
+        settings = {
+            name: getattr(self.plan, name) for name in ("windows", "guard", "record_polls", "forget_after", "reconcile")
+        }
         settings.update(plan)
         return Plan(self.plan.devices if devices is None else as_devices(devices), services, **settings)
+
+    def done(self, effects):
+        """ExaBGP takes each command."""
+        return [each for command in commands(effects) for each in self.take(Answer(command.command, Outcome.DONE))]
+
+    def peers(self, *peers: Peer, after=0.0, **more):
+        """ExaBGP says which neighbours it has."""
+        return self.take(Peers(peers, "exabgp 5.0.15", "5", **more), after)
+
+    def holds(self, neighbor, *routes: Route, after=0.0, complete=True, asked_after=10**9):
+        """ExaBGP says what it holds for a neighbour, asked after everything that was said."""
+        return self.take(Rib(tuple(Held(neighbor, route) for route in routes), neighbor, asked_after, complete), after)
+
+    def sent(self, route: Route, *neighbors, announced=True, after=0.0):
+        """UPDATEs for a route are seen."""
+        effects = self._reach(self.now + after)
+        return effects + [each for to in neighbors for each in self.take(Advertised(to, route.prefix, announced))]
 
     def refuse(self, effects, outcome=Outcome.ERROR):
         for command in commands(effects):
@@ -254,6 +286,11 @@ def kinds(effects) -> list[str]:
 
 def looks(effects) -> list[tuple[str, str | None]]:
     return [(look.device, look.session) for look in effects if isinstance(look, Look)]
+
+
+def asks(effects) -> list[tuple[str, object]]:
+    """What ExaBGP is asked."""
+    return [(ask.what, ask.neighbor) for ask in effects if isinstance(ask, Ask)]
 
 
 def paces(effects) -> list[tuple[str, bool]]:

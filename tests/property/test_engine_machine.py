@@ -17,6 +17,7 @@ from exabgp_bfd.core.model import (
     Advertised,
     Announce,
     Answer,
+    Ask,
     Believed,
     Device,
     Look,
@@ -583,7 +584,7 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 def rank(effect):
-    kinds = (Withdraw, Announce, Look, Pace, (Record, Remember))
+    kinds = (Withdraw, Announce, Look, Ask, Pace, (Record, Remember))
     return next(place for place, kind in enumerate(kinds) if isinstance(effect, kind))
 
 

@@ -22,6 +22,7 @@ from exabgp_bfd.core.model import (
     Watchdog,
     Withdraw,
 )
+from exabgp_bfd.core.neighbors import Neighborhood
 from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import ServiceTrack
 from exabgp_bfd.core.routes import (
@@ -294,7 +295,7 @@ def test_a_believed_watchdog_that_left_the_configuration(rib_kept):
 
 def test_an_announce_that_a_withdraw_of_the_same_breath_overtakes_never_leaves_and_says_so():
     outbox, timers = Outbox(0), Timers()
-    book = RouteBook(outbox, timers, lambda _: None)
+    book = RouteBook(outbox, timers, lambda _: None, Neighborhood())
     service = ServiceTrack(Service("dns", (Route(V4),), ()), [RouteTrack(Route(V4))])
     book.own([service])
     book.announce(service, service.routes[0], Route(V4), None, 0.0, "up")
