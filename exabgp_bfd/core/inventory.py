@@ -169,6 +169,7 @@ class Inventory:
                     continue
                 place.said, place.verified, place.accepted = route.said, route.verified, route.accepted
                 place.refusals, place.confirmed, place.event = route.refusals, set(route.confirmed), route.event
+                place.held, place.unseen, place.repaired = set(route.held), dict(route.unseen), route.repaired
                 self._heirs.append((route, owner, place))
                 if owner.spec.name != old.spec.name:
                     self.moved.append((old.spec.name, owner, place))
@@ -352,8 +353,11 @@ def _same_level(service: ServiceTrack, was: ServiceTrack) -> int:
     """What it deserved before, on the ladder that it has now."""
     if was.level in (0, was.bottom):
         return 0 if was.level == 0 else service.bottom
-    same = was.spec.steps == service.spec.steps and was.spec.require == service.spec.require
-    return was.level if same else service.level_with(service.up)
+    if was.spec.steps == service.spec.steps and was.spec.require == service.spec.require:
+        return was.level
+    if was.adopted:  # none of its sessions has been seen yet: its routes tell
+        return min((service.level_of(route) for route in service.routes), default=service.bottom)
+    return service.level_with(service.up)
 
 
 def _follows_others(service: ServiceTrack, was: ServiceTrack) -> bool:

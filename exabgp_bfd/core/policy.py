@@ -301,7 +301,10 @@ class ServiceTrack:
             if not self.announced:
                 return Ruling(Mode.KEEP, Layer.START, f"nothing is known of its sessions yet ({self.rule()})")
             on, change = self.change_at(self.level)
-            text = f"it was announced when we started, and nothing seen since speaks against it ({self.rule()})"
+            if on:
+                text = f"it was announced when we started, and nothing seen since speaks against it ({self.rule()})"
+            else:
+                text = f"it was announced when we started, and what can still be up is too little ({self.rule()})"
             return Ruling(Mode.ON if on else Mode.OFF, Layer.START, text, change, only_announced=on)
         on, change = self.change_at(self.level)
         rule = self.rule()
@@ -370,8 +373,6 @@ class ServiceTrack:
 
     def view(self) -> ServiceView:
         """An immutable copy."""
-        order = self.ordered()
-        layer = order.layer if order else Layer.GUARD if self.held else Layer.START if self.adopted else Layer.HEALTH
         return ServiceView(
             service=self.spec,
             announced=self.announced,
@@ -384,7 +385,7 @@ class ServiceTrack:
             routes=tuple(route.view() for route in self.routes),
             why=self.why(),
             health=self._health_in_a_word(),
-            layer=layer.value,
+            layer=self._layer().value,
             override=self.override,
             windows=tuple(window.name for window in self.windows),
             disabled=self.disabled,
@@ -392,13 +393,24 @@ class ServiceTrack:
 
     def shows(self, view: ServiceView) -> bool:
         """Whether a view of its predecessor under another plan still says what is true."""
-        counted = (self.up, self.undecided, self.needed, len(self.legs)) == (
-            view.up,
-            view.undecided,
-            view.needed,
-            len(view.legs),
+        counted = (self.up, self.undecided, self.needed) == (view.up, view.undecided, view.needed)
+        ordered = (self.override, self.disabled, self._layer().value) == (view.override, view.disabled, view.layer)
+        return (
+            counted
+            and ordered
+            and tuple(window.name for window in self.windows) == view.windows
+            and self._health_in_a_word() == view.health
+            and view.adopted is (self.adopted and self.announced)
+            and view.announced is self.announced
+            and {leg.label for leg in self.legs} == {leg.session for leg in view.legs}
         )
-        return counted and view.adopted is (self.adopted and self.announced) and view.announced is self.announced
+
+    def _layer(self) -> Layer:
+        """What decides now."""
+        order = self.ordered()
+        if order is not None:
+            return order.layer
+        return Layer.GUARD if self.held else Layer.START if self.adopted else Layer.HEALTH
 
     def _health_in_a_word(self) -> str:
         if self.adopted:

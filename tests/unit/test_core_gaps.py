@@ -1466,3 +1466,303 @@ def test_a_reload_keeps_since_when():
     house = live()
     assert said(house.reload(service("dns", rise=2), after=5.0)) == []
     assert house.service().since == 1.0
+
+
+# --- what the mutants of a second round showed ----------------------------------------------------------------------
+
+
+def test_at_the_very_reuse_threshold_a_flap_finds_the_session_still_suppressed():
+    damping = Damping(penalty=1000.0, cutoff=1900.0, reuse=500.0, half_life=10.0)
+    house = live(service("dns", damping=damping))
+    for state in (DOWN, UP, DOWN):
+        house.poll(a=state, b=state, after=0.0)
+    assert len(events(house.all, "bfd_damped")) == 2, "both sessions, at 2000"
+    house.poll(a=UP, b=UP, after=19.0)
+    house.poll(a=DOWN, b=DOWN, after=1.0)  # a quarter is left of it now, 500, and 1000 come on top
+    assert said(house.poll(a=UP, b=UP, after=0.0)) == []
+    assert said(house.poll(a=UP, b=UP, after=15.0)) == []
+    assert said(house.poll(a=UP, b=UP, after=1.0)) == ["+v4"]
+
+
+def test_a_look_that_a_good_sample_answered_confirms_no_later_failure():
+    spec = service("dns", "edge1/a", fall=2, confirm=True)
+    house = live(spec)
+    house.poll(a=DOWN, b=UP)
+    house.look(a=DOWN)
+    house.poll(a=UP, b=UP)
+    house.reload(replace(spec, fall=1))
+    effects = house.poll(a=DOWN, b=UP)
+    assert (said(effects), looks(effects)) == ([], [("edge1", id_("a"))])
+
+
+def test_a_session_that_comes_under_a_window_that_says_down_is_decided_and_laid_to_its_sample():
+    over = night(sessions=(Selector("edge1", "b"),), reading=Reading.DOWN)
+    house = House(service("dns", require="all"), windows=(over,))
+    assert said(house.poll(a=UP)) == ["+v4"]
+    effects = house.poll(a=UP, b=UP)
+    assert said(effects) == ["-v4"]
+    assert events(effects, "route_withdraw")[0].cause == events(effects, "snmp_poll")[0].id
+
+
+def test_a_new_service_that_damps_nothing_takes_no_suppression_from_another():
+    house = flapping()
+    assert said(house.reload(*house.plan.services, service("web", "edge1/a", prefixes=(V4B,)))) == [f"+{V4B}"]
+
+
+@pytest.mark.parametrize("more", [(), ("edge1/other",)])
+def test_what_a_late_reload_begins_to_follow_on_a_silent_device_is_unknown_in_its_time(more):
+    others = [service("ntp", "edge1/b", prefixes=(V6,))]
+    house = House(service("dns", "edge1/a", **ON_UNKNOWN), *others, devices=TWO)
+    for _ in range(25):
+        house.poll("edge1", a=UP, b=UP)
+        house.poll("edge2", a=UP, after=0.0)
+    if more:
+        others.append(service("web", *more, prefixes=(V4B,)))
+    out = house.reload(service("dns", "edge1/ghost", **ON_UNKNOWN), *others)
+    out += polled_of(house, "edge2", 15)
+    assert said(out) == ["-v4"]
+
+
+def test_a_prefix_taken_back_at_the_start_and_given_away_later_is_not_taken_back_again():
+    house = again(PLAIN, Route(V6))
+    (withdraw,) = [each for each in commands(house.started) if each.route.key == str(V6)]
+    house.poll(a=UP)
+    assert said(house.reload(service("dns"), service("ntp", prefixes=(V6,)))) == ["+v6"]
+    house.take(Answer(withdraw.command, Outcome.ERROR, "no"))
+    assert said(house.wait(5.0)) == []
+
+
+def test_one_service_that_waits_is_enough_to_be_told_of_a_first_answer_without_a_session():
+    house = again(PLAIN, others=(service("ntp", prefixes=(V6,)),), rib_kept=False)
+    assert [view.adopted for view in house.engine.snapshot(house.now).services] == [True, False]
+    assert kinds(house.poll()) == ["guard_held"]
+
+
+def test_a_withdraw_is_laid_to_the_first_session_that_showed_there_are_too_few():
+    house = again(PLAIN, spec=service("dns", require=3, fall=3))
+    effects = house.poll(a=DOWN, b=UP)
+    assert said(effects) == ["-v4"]
+    assert house.chain(events(effects, "route_withdraw")[0].id) == ["route_withdraw", "snmp_poll"]
+    (cause,) = [each for each in events(effects) if each.id == events(effects, "route_withdraw")[0].cause]
+    assert cause.session == id_("a")
+
+
+def test_who_follows_an_undecided_session_now_is_shown_with_it():
+    house = House(service("dns", "edge1/ge-0"))
+    house.take(Poll("edge1", (named("x", state=ADMIN_DOWN),)), 1.0)
+    assert [leg.session for leg in house.service().legs] == ["edge1/ge-0"]
+    house.take(Poll("edge1", (named("x", "ge-0", ADMIN_DOWN),)), 1.0)
+    assert [leg.session for leg in house.service().legs] == ["edge1/x"]
+
+
+def test_a_look_ahead_sets_no_timer():
+    house = live(service("dns", drain_time=3.0))
+    polled(house, 12, a=UP, b=UP)
+    due = house.engine.next_deadline()
+    preview = house.engine.preview(house.next_plan(service("dns", drain_time=3.0), windows=(night(Action.DRAIN),)), 0.0)
+    assert said([*preview.commands]) == ["+v4 gshut"]
+    assert due > house.now + 3.0
+    assert house.engine.next_deadline() == due
+
+
+@pytest.mark.parametrize("drain_time", [0.0, 5.0])
+def test_a_reload_says_the_withdraw_that_ended_a_drain_not_again_at_once(drain_time):
+    spec = service("dns", drain_time=drain_time)
+    house = live(spec)
+    effects = house.order("drain") + house.wait(drain_time)
+    assert said(effects)[-1] == "-v4"
+    house.take(Answer(commands(effects)[-1].command, Outcome.ERROR, "no"))
+    assert said(house.reload(spec)) == []
+    assert said(house.wait(1.0)) == ["-v4"]
+
+
+def test_what_the_limit_held_and_lets_go_in_a_breath_of_many_is_laid_to_what_fell():
+    house = live(
+        service("dns", "edge1/a"),
+        service("ntp", "edge1/b", "edge1/c", "edge1/d", require=3, prefixes=(V6,)),
+        guard=Guard(max_withdrawn=1, within=60.0),
+    )
+    house.poll(a=UP, b=UP, c=UP, d=UP)
+    assert said(house.poll(a=DOWN, b=DOWN, c=DOWN, d=UP)) == ["-v4"]
+    polled(house, 59, a=DOWN, b=DOWN, c=DOWN, d=UP)
+    effects = house.poll(a=DOWN, b=DOWN, c=UP, d=DOWN)
+    assert said(effects) == ["-v6"]
+    (withdraw,) = events(effects, "route_withdraw")
+    (failure,) = events(effects, "bfd_failure")
+    assert withdraw.cause == failure.id
+
+
+def test_an_announce_said_again_in_a_breath_of_many_is_laid_to_what_rose():
+    house = House(service("dns", "edge1/a", "edge1/b"))
+    refused(house, house.poll(a=UP, b=DOWN))
+    effects = house.poll(b=UP, a=DOWN, after=0.5)
+    assert said(effects) == ["+v4"]
+    (announce,) = events(effects, "route_announce")
+    assert announce.cause == events(effects, "bfd_recovery")[0].id
+
+
+FALLEN = service("dns", require=2)
+
+
+def fallen_and_back(outcome=None):
+    """A service that fell for good before it left the plan, and came back to it."""
+    house = live(FALLEN, NTP)
+    for command in commands(house.all):
+        house.take(Answer(command.command, Outcome.DONE))
+    (withdraw,) = commands(house.poll(a=DOWN, b=DOWN))
+    if outcome is not None:
+        house.take(Answer(withdraw.command, outcome, "no"))
+    house.poll(a=DOWN, b=DOWN)
+    house.reload(NTP)
+    return house, house.reload(FALLEN, NTP)
+
+
+def test_of_a_target_that_fell_and_left_nothing_is_left_when_it_comes_back():
+    house, effects = fallen_and_back(Outcome.DONE)
+    assert said(effects) == []
+    view = house.service()
+    assert (view.since, view.routes[0].event, view.routes[0].accepted) == (None, None, None)
+
+
+def test_what_exabgp_refused_is_shown_as_refused_where_its_target_left_and_came_back():
+    house = live(FALLEN, NTP)
+    (withdraw,) = commands(house.reload(NTP))
+    house.poll(a=DOWN, b=DOWN, after=0.1)
+    house.take(Answer(withdraw.command, Outcome.ERROR, "no"))
+    house.poll(a=DOWN, b=DOWN, after=0.1)
+    assert said(house.reload(FALLEN, NTP)) == []
+    assert house.service().routes[0].accepted is False
+
+
+def seen_once(*services, **more):
+    """Adopted services whose sessions were seen up once, which decides nothing."""
+    believed = tuple(Believed(each.name, each.routes[0], 4) for each in services)
+    house = House(*services, restored=Restored(9, believed, rib_kept=True, wall=WALL), **more)
+    assert said(house.poll(a=UP, b=UP)) == []
+    return house
+
+
+ENDS = {"steps": (Rung(1, None),), "require": 2}
+"""A ladder whose last step withdraws."""
+
+
+def test_an_adopted_service_that_could_reach_no_step_but_one_that_withdraws_is_withdrawn():
+    house = again(PLAIN, spec=service("dns", "edge1/a", rise=3, **ENDS))
+    assert said(house.started) == []
+    assert said(house.poll(a=UP)) == ["-v4"]
+
+
+def test_a_look_ahead_knows_that_the_limit_holds_adopted_services_too():
+    house = seen_once(*pair(rise=3), guard=Guard(max_withdrawn=1))
+    after = pair(rise=3, **ENDS)
+    preview = house.engine.preview(house.next_plan(*after), house.now)
+    assert said([*preview.commands]) == ["-v4"]
+    assert said(house.reload(*after)) == ["-v4"]
+
+
+def test_a_look_ahead_at_an_adopted_service_passes_over_what_it_has_to_earn_only():
+    spec = service("dns", prefixes=(V6, V4))
+    house = again(PLAIN, spec=spec)
+    after = replace(spec, routes=(Route(V6), Route(V4, med=5)))
+    preview = house.engine.preview(house.next_plan(after), house.now)
+    assert said([*preview.commands]) == ["+v4 med 5"]
+    assert said(house.reload(after)) == ["+v4 med 5"]
+
+
+def test_what_is_full_is_full_though_a_step_differs_only_by_graceful_shutdown():
+    spec = service("dns", require=2, steps=(Rung(1, Change(communities=(GSHUT,))),))
+    assert said(again(PLAIN, spec=spec).started) == []
+
+
+def test_a_session_of_a_silent_device_that_is_seen_after_a_reload_is_laid_to_its_answer():
+    spec = service("dns", "edge1/b", on_unknown=Reading.DOWN)
+    house = live(spec, devices=TWO)
+    out = polled_of(house, "edge2", 15)
+    assert said(out) == ["-v4"]
+    (answers,) = events(house.poll(a=UP, complete=False), "device_reachable")
+    house.reload(spec)
+    effects = house.poll(b=UP)
+    assert said(effects) == ["+v4"]
+    assert events(effects, "route_announce")[0].cause == answers.id
+
+
+def test_a_reload_does_not_shorten_the_time_in_which_a_table_fills_again():
+    house = live(*pair())
+    house.poll()
+    house.poll(a=UP)
+    house.reload(*pair())
+    assert [said(house.poll(a=UP)) for _ in range(5)] == [[]] * 5
+    assert house.announced("ntp")
+
+
+def test_a_forgotten_session_is_not_unknown_when_its_device_falls_silent():
+    house = vanished(forget_after=10.0)
+    assert "session_forgotten" in kinds(polled(house, 10))
+    (event,) = events(house.wait(60.0), "device_unreachable")
+    assert event.details["sessions"] == [id_("b")]
+    assert [view.session.name for view in house.engine.snapshot(house.now).sessions] == ["b"]
+
+
+def test_a_service_whose_only_session_is_forgotten_stays_down():
+    house = live(service("dns", "edge1/a"), service("ntp", "edge1/b", prefixes=(V6,)), forget_after=10.0)
+    out = polled(house, 5)
+    assert said(out) == ["-v4"]
+    assert said(polled(house, 20)) == []
+    assert "session_forgotten" in kinds(house.all)
+    assert (house.counts_as("a"), house.service().undecided) == ("down", 0)
+
+
+def test_a_service_that_earned_its_route_has_its_on_down_after_a_reload_to_another_selector():
+    house = live(service("dns", "edge1/a", on_down=MED))
+    house.order("withdraw")
+    house.reload(service("dns", "edge1/ghost", on_down=MED))
+    polled(house, 3, a=UP, b=UP)
+    assert house.counts_as("ghost") == "down"
+    assert said(house.clear()) == ["+v4 med 200"]
+
+
+def test_a_service_of_which_one_route_may_be_announced_waits_for_its_new_sessions():
+    spec = service("dns", "edge1/a", prefixes=(V4, V6))
+    house = live(spec)
+    first, second = commands(house.order("withdraw"))
+    house.take(Answer(first.command, Outcome.ERROR, "no"))
+    house.take(Answer(second.command, Outcome.DONE))
+    house.reload(replace(spec, selectors=(Selector("edge1", "ghost"),)))
+    assert house.service().health == "undecided"
+
+
+def test_what_is_drained_stays_so_whatever_route_moves_to_it():
+    house = live(*pair(), devices=("edge1",))
+    house.order("drain")
+    assert said(house.poll(a=DOWN, b=UP)) == ["-v4"], "its path is down"
+    assert said(house.poll(a=UP, b=UP)) == []
+    assert said(house.reload(service("dns", "edge1/a", prefixes=(V4, V6)))) == ["-v6"]
+
+
+def test_a_draining_service_announces_no_route_that_it_did_not_have():
+    house = live(service("dns"), NTP)
+    assert said(house.order("drain")) == ["+v4 gshut"]
+    after = (service("dns", prefixes=(V4B,)), service("web", prefixes=(V4,)))
+    assert said(house.reload(*after)) == ["+v4"]
+
+
+def test_a_withdraw_from_neighbours_that_is_under_way_is_not_said_twice():
+    house = live(to(N1, N2))
+    assert said(house.reload(to(N1))) == [f"-v4{TO_TWO}", f"+v4{TO_ONE}"]
+    assert said(house.poll(a=DOWN, b=DOWN)) == [f"-v4{TO_ONE}"]
+
+
+def test_a_route_that_goes_to_fewer_neighbours_is_announced_since_it_was():
+    house = live(to(N1, N2))
+    assert said(house.reload(to(N1), after=5.0)) == [f"-v4{TO_TWO}", f"+v4{TO_ONE}"]
+    assert house.service().since == 1.0
+
+
+def test_on_another_ladder_a_service_stands_where_its_sessions_have_it():
+    ladder = (Rung(1, MED),)
+    house = live(service("dns", require="all", rise=2, steps=ladder))
+    house.poll(a=UP, b=UP)
+    effects = house.poll(a=UP, b=DOWN, c=UP)
+    assert said(effects) == ["+v4 med 200"]
+    more = (Rung(2, Change(med=300)), Rung(1, Change(med=400)))
+    assert said(house.reload(service("dns", require="all", rise=2, steps=more))) == ["+v4 med 400"]

@@ -929,3 +929,25 @@ def test_windows_that_a_reload_opens_or_closes_say_so():
     effects = house.reload(service("dns"), windows=())
     assert kinds(effects)[:2] == ["reloaded", "window_closed"]
     assert house.chain(events(effects, "window_closed")[0].id) == ["window_closed", "reloaded"]
+
+
+@pytest.mark.parametrize("change", ["steps", "require"])
+def test_another_ladder_leaves_what_was_adopted_until_its_sessions_are_seen(change):
+    med = Change(med=200)
+    first = service("dns", require=3, steps=(Rung(2, med),))
+    second = {
+        "steps": service("dns", require=3, steps=(Rung(2, med), Rung(1, Change(med=300)))),
+        "require": service("dns", require=4, steps=(Rung(2, med),)),
+    }[change]
+    restored = Restored(9, (Believed("dns", Route(V4, med=200), 4),), rib_kept=True, wall=WALL)
+    house = House(first, restored=restored)
+    assert said(house.reload(second)) == []
+    assert house.announced()
+
+
+def test_an_adopted_service_that_too_few_sessions_could_carry_says_so():
+    ladder = service("dns", "edge1/a", "edge1/b", require=2, steps=(Rung(1, None),))
+    restored = Restored(9, (Believed("dns", Route(V4), 4),), rib_kept=True, wall=WALL)
+    house = House(ladder, restored=restored)
+    (withdraw,) = events(house.poll(a=DOWN, b=ADMIN_DOWN), "route_withdraw")
+    assert "too little" in withdraw.details["rule"]
