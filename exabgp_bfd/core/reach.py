@@ -1,8 +1,9 @@
 """Which of ExaBGP's neighbours a route can go to, and why it cannot go to the others (pure).
 
-What ExaBGP does with a route that a neighbour cannot carry depends on its version, and none of it is wanted: 4.2.21
-answers `done` and then loses the BGP session over and over (an IPv6 route whose `next-hop self` is an IPv4 address),
-5.0.15 announces an IPv4 route with the router id for its next hop, or answers `done` and sends nothing.
+What ExaBGP does with a route that a neighbour cannot carry depends on its version, and none of it is wanted. A next hop
+of the other family: `done` on 4.2.21 and 5.0.15, and then the BGP session is lost over and over. `next-hop self` of an
+IPv6 route over IPv4: the same on 4.2.21, `error` on 5.0.15. Of an IPv4 route over IPv6: the router id becomes the next
+hop. A family that is not configured: `done`, and nothing is sent.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exabgp_bfd.core.model import Advertised, Neighbor, Outcome
+from exabgp_bfd.core.model import Advertised, Negotiated, Neighbor, Outcome
 from exabgp_bfd.speaker import messages
 from exabgp_bfd.speaker.messages import Body, Ended, Message, Quarantined, Shutdown
 
@@ -280,6 +280,129 @@ def test_without_a_peer_nothing_was_advertised_to_anybody():
     assert seen(update("send", ANNOUNCE).replace(b'"peer": "127.0.0.2"', b'"peer": "auto"')) == []
 
 
+# --- what a session can carry --------------------------------------------------------------------------------------
+
+BOTH = frozenset({"ipv4 unicast", "ipv6 unicast"})
+# As 4.2.21 and 5.0.15 wrote them towards BIRD, with `graceful-restart 60` configured; the neighbour's address changed.
+NEGOTIATED_4 = event(
+    "negotiated",
+    '"negotiated": { "message_size": 4096, "hold_time": 30, "asn4": true, "multisession": false, "operational": false,'
+    ' "refresh": "absent", "families": [ "ipv4 unicast" ,"ipv6 unicast" ], "nexthop": [  ],'
+    ' "add_path": { "send": [  ], "receive": [  ] } } ',
+)
+OPEN_OURS = event(
+    "open",
+    '"direction": "send", "open": { "version": 4, "asn": 65001, "hold_time": 30, "router_id": "192.0.2.1",'
+    ' "capabilities": { "multiprotocol": { "name": "multiprotocol", "families": [ "ipv4/unicast", "ipv6/unicast" ] },'
+    ' "asn4": { "name": "asn4", "asn4": 65001 }, "graceful-restart": { "name": "graceful restart", "time": 60,'
+    ' "address-family-flags": { "ipv4/unicast": [ "restart" ] , "ipv6/unicast": [ "restart" ] },'
+    ' "restart-flags": [ "forwarding" ]  }, "extended-message": { "name": "extended-message", "size": 65535 } } }',
+)
+OPEN_THEIRS = event(
+    "open",
+    '"direction": "receive", "open": { "version": 4, "asn": 65002, "hold_time": 240, "router_id": "192.0.2.2",'
+    ' "capabilities": { "1": { "name": "multiprotocol", "families": [ "ipv4/unicast" ] },'
+    ' "2": { "name": "route-refresh", "variant": "RFC" }, "64": { "name": "graceful restart", "time": 120,'
+    ' "address-family-flags": { }, "restart-flags": [ ]  }, "65": { "name": "asn4", "asn4": 65002 },'
+    ' "70": { "name": "enhanced-route-refresh" }, "71": { "name": "unknown", "iana": "unassigned", "value": 71,'
+    ' "raw": "" } } }',
+)
+
+
+@pytest.mark.parametrize("line", [NEGOTIATED, NEGOTIATED_4])
+def test_what_was_negotiated(line):
+    assert messages.negotiated(as_message(line)) == Negotiated(PEER, BOTH)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        STATE_UP,
+        OPEN_OURS,
+        # It is appended to others too, once for each UPDATE: that is no news.
+        event("update", '"direction": "send", "message": {}, "negotiated": { "families": ["ipv4 unicast"] }'),
+        event("negotiated", '"negotiated": null'),
+        event("negotiated", '"negotiated": { "families": "ipv4 unicast" }'),
+        NEGOTIATED.replace(b'"127.0.0.2"', b'"auto"'),
+    ],
+)
+def test_what_tells_nothing_of_it(line):
+    assert messages.negotiated(as_message(line)) is None
+
+
+def test_families_that_are_no_words_are_left_out():
+    line = event("negotiated", '"negotiated": { "families": [null, 5, "", ["ipv6 unicast"], "ipv4 unicast"] }')
+    assert messages.negotiated(as_message(line)) == Negotiated(PEER, frozenset({"ipv4 unicast"}))
+
+
+def taken(*lines: bytes) -> list[Negotiated | None]:
+    handshakes = messages.Handshakes()
+    return [handshakes.take(as_message(line)) for line in lines]
+
+
+def test_both_opens_together_tell_what_both_sides_have():
+    told = Negotiated(PEER, frozenset({"ipv4 unicast"}), graceful_restart=True)
+    assert taken(STATE_CONNECTED, OPEN_OURS, OPEN_THEIRS) == [None, None, told]
+    assert taken(OPEN_THEIRS, OPEN_OURS) == [None, told]
+
+
+def test_graceful_restart_is_what_both_offered():
+    plain = OPEN_OURS.replace(b'"graceful-restart"', b'"other"')
+    other = OPEN_THEIRS.replace(b'"64"', b'"66"')
+    assert [told.graceful_restart for told in taken(plain, OPEN_THEIRS)[1:]] == [False]
+    assert [told.graceful_restart for told in taken(OPEN_OURS, other)[1:]] == [False]
+
+
+def test_an_open_without_multiprotocol_is_for_ipv4():
+    line = OPEN_THEIRS.replace(b'"1": {', b'"99": {')
+    assert taken(OPEN_OURS, line)[1].families == {"ipv4 unicast"}
+
+
+def test_each_session_begins_anew():
+    """An OPEN of the attempt before is no part of this one."""
+    for between in (STATE_DOWN, STATE_CONNECTED):
+        assert taken(OPEN_OURS, between, OPEN_THEIRS) == [None, None, None]
+    assert taken(OPEN_OURS, STATE_UP, OPEN_THEIRS)[2] is not None
+    assert taken(OPEN_OURS, OPEN_THEIRS, OPEN_THEIRS)[2] is None
+
+
+def test_opens_of_different_neighbours_do_not_mix():
+    other = OPEN_THEIRS.replace(b'"127.0.0.2"', b'"127.0.0.3"')
+    assert taken(OPEN_OURS, other) == [None, None]
+
+
+def test_more_neighbours_than_there_are_take_no_more_memory():
+    handshakes = messages.Handshakes()
+    for number in range(10_000):
+        name = f'"10.0.{number >> 8}.{number & 255}"'.encode()
+        handshakes.take(as_message(OPEN_OURS.replace(b'"127.0.0.2"', name)))
+    for line in (OPEN_OURS, OPEN_THEIRS):
+        assert handshakes.take(as_message(line)) is None
+    assert handshakes.take(as_message(OPEN_THEIRS.replace(b'"127.0.0.2"', b'"10.0.0.1"'))) is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        KEEPALIVE,
+        event("open", '"direction": "sideways", "open": { "capabilities": {} }'),
+        event("open", '"direction": "send", "open": { "capabilities": [] }'),
+        event("open", '"direction": "send", "open": null'),
+        event("open", '"open": { "capabilities": {} }'),
+        OPEN_OURS.replace(b'"127.0.0.2"', b'"auto"'),
+    ],
+)
+def test_whatever_is_no_open(line):
+    assert messages.offer(as_message(line)) is None
+
+
+def test_directions_go_by_two_names():
+    """ExaBGP 6's own samples say `in`."""
+    line = update("in", ANNOUNCE)
+    assert list(messages.advertised(as_message(line), "receive")) == [Advertised(PEER, HOST, announced=True)]
+    assert seen(update("out", ANNOUNCE)) == [Advertised(PEER, HOST, announced=True)]
+
+
 # --- answers ------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +419,7 @@ def test_without_a_peer_nothing_was_advertised_to_anybody():
 )
 def test_the_end_of_an_answer(line, outcome):
     assert messages.parse(line) == Ended(outcome)
-    assert messages.ends_answer(line) is not line.startswith(b"{")
+    assert messages.ends_answer(line)
     assert not messages.is_event(line)
     assert not messages.only_stored(line)
 
@@ -341,21 +464,108 @@ def test_a_body_that_is_not_utf_8_is_shown_as_far_as_it_can_be():
 
 OLD = HEAD.replace("5.0.0", "4.0.1")
 NEXT = HEAD.replace("5.0.0", "6.0.0")
+# 4.2.21, as it wrote them: the length octet of a shutdown text (RFC 9003) raw, and the quotes of a refresh doubled.
+DOWN_4 = event(
+    "state",
+    '"state": "down", "reason": "peer reset, message (notification received (6,2)) error(\x17Administrative Shutdown)"',
+    OLD,
+)
+REFRESH_4 = event(
+    "refresh",
+    '"direction": "send", "route-refresh": { "afi": ""ipv4"", "safi": ""unicast"", "subtype": ""query"" }',
+    OLD,
+)
+# 6 in development: an end of RIB in a list, and families without quotes in what is appended to each update.
+EOR_6 = event(
+    "update",
+    '"direction": "send", "message": { "update": { "announce":'
+    ' { "ipv4 unicast": { "null": [ "eor": { "afi" : "ipv4", "safi" : "unicast" } ] } } } }',
+    NEXT,
+)
+BARE = (
+    '"negotiated": { "message_size": 65535, "hold_time": 180, "asn4": true, "multisession": false,'
+    ' "operational": false, "refresh": "absent", "families": [ ipv4 unicast ,ipv6 unicast ],'
+    ' "nexthop": [ ipv4 unicast ipv6 ],'
+    ' "add_path": { "send": [  ], "receive": [  ] } } '
+)
+NEGOTIATED_6 = event("negotiated", BARE, NEXT)
+UPDATE_6 = event("update", f'"direction": "send", "message": {ANNOUNCE}, {BARE}', NEXT)
+
+
+@pytest.mark.parametrize(
+    ("line", "repaired"),
+    [
+        (DOWN_4, "control characters"),
+        (REFRESH_4, "quotes doubled"),
+        (EOR_6, "end of RIB in a list"),
+        (NEGOTIATED_6, "families without quotes"),
+        (UPDATE_6, "families without quotes"),
+        (
+            EOR_6.replace(b"} } } } } }", b"} } } }, " + BARE.encode() + b"} }"),
+            "end of RIB in a list, families without quotes",
+        ),
+        (DOWN_4.replace(b"\x17", b"\x00\x1f\t"), "control characters"),
+    ],
+)
+def test_a_broken_line_that_is_known_is_repaired_and_says_so(line, repaired):
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(line)
+    parsed = messages.parse(line)
+    assert isinstance(parsed, Message)
+    assert parsed.repaired == repaired
+    assert messages.is_event(line)
+    assert not messages.ends_answer(line)
+
+
+def test_what_the_repaired_lines_say():
+    down = messages.neighbor_state(as_message(DOWN_4))
+    assert down == Neighbor(
+        PEER, "down", "peer reset, message (notification received (6,2)) error( Administrative Shutdown)"
+    )
+    refresh = as_message(REFRESH_4).document["neighbor"]["route-refresh"]
+    assert refresh == {"afi": "ipv4", "safi": "unicast", "subtype": "query"}
+    assert seen(EOR_6) == []
+    assert seen(UPDATE_6) == [Advertised(PEER, HOST, announced=True)]
+    assert messages.negotiated(as_message(NEGOTIATED_6)) == Negotiated(PEER, BOTH)
+
+
+def test_a_line_that_needs_no_repair_says_so():
+    assert as_message(STATE_UP).repaired == ""
+
+
+def test_repairing_touches_no_text_of_a_peer():
+    """Quotes that are doubled in a reason are escaped, and stay as they are; only its control character goes."""
+    line = event("state", '"state": "down", "reason": "said: \\"\\"ipv4\\"\\" [ ipv4 unicast ] \x01"', OLD)
+    assert messages.neighbor_state(as_message(line)) == Neighbor(PEER, "down", 'said: ""ipv4"" [ ipv4 unicast ]')
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        # 4.2: the raw length byte of a shutdown text, and the quotes of a refresh.
-        event("state", '"state": "down", "reason": "peer reset, message (\x17going down) error(done)"', OLD),
-        event("refresh", '"route-refresh": { "afi": ""ipv4"", "safi": ""unicast"", "subtype": "query" }', OLD),
-        # 6.0 in development: its EOR.
-        event(
-            "update",
-            '"direction": "send", "message": { "update": { "announce":'
-            ' { "ipv4 unicast": { "null": [ "eor": { "afi" : "ipv4", "safi" : "unicast" } ] } } } }',
-            NEXT,
-        ),
+        # What a peer's shutdown text can be where its quotes are not escaped (ExaBGP before 5.0.13, and 6).
+        NOTIFICATION.replace(b"\\u0017Administrative Shutdown", b'x" }, "address": { "peer": "127.0.0.9'),
+        event("state", '"state": "down", "reason": "x", "address": { "peer": "127.0.0.9" }', OLD),
+        event("notification", '"x": "y" }, "type": "state", "z": { "w": ""', OLD),
+        event("notification", '"x": "y" }, "exabgp": "5.0.0", "z": { "w": ""', OLD),
+    ],
+)
+def test_a_message_that_a_peer_began_anew_is_quarantined(line):
+    json.loads(line)
+    parsed = messages.parse(line)
+    assert isinstance(parsed, Quarantined)
+    assert "twice" in parsed.reason
+
+
+def test_a_peer_cannot_have_us_believe_that_exabgp_ends():
+    line = event("notification", '"x": "y" }, "notification": "shutdown", "z": { "w": ""', OLD)
+    assert isinstance(messages.parse(line), Message)
+    # Inside of it a key may stand twice: it is a name of BGP's, not of the message.
+    assert isinstance(messages.parse(event("open", '"open": { "asn": 1, "asn": 2 }')), Message)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         # Torn, doubled, not a type at all.
         STATE_UP[: len(STATE_UP) // 2],
         STATE_UP + STATE_UP,
@@ -364,6 +574,10 @@ NEXT = HEAD.replace("5.0.0", "6.0.0")
         b'{ "exabgp": "5.0.0", "type": null }',
         b'{ "exabgp": "5.0.0", "type": ["notification"], "notification": "shutdown" }',
         b'{ "exabgp"',
+        # Broken as known, and otherwise too.
+        REFRESH_4.replace(b'"subtype"', b"subtype"),
+        DOWN_4.replace(b'"state": "down"', b'"state": down'),
+        EOR_6.replace(b"unicast", b'uni"cast'),
     ],
 )
 def test_a_broken_event_is_quarantined_and_never_an_answer(line):
@@ -508,7 +722,9 @@ ODD = st.sampled_from(["send", "receive", "update", "state", "up", "127.0.0.2", 
 @st.composite
 def mangled(draw):
     """A real line with some of its bytes changed."""
-    line = bytearray(draw(st.sampled_from([STATE_DOWN, update("send", ANNOUNCE), SHUTDOWN, NOTIFICATION, b"done"])))
+    whole = [STATE_DOWN, update("send", ANNOUNCE), SHUTDOWN, NOTIFICATION, b"done"]
+    broken = [DOWN_4, REFRESH_4, EOR_6, NEGOTIATED_6, UPDATE_6, OPEN_OURS, NEGOTIATED_4]
+    line = bytearray(draw(st.sampled_from([*whole, *broken])))
     for place in draw(st.lists(st.integers(0, len(line) - 1), max_size=4)):
         line[place] = draw(st.integers(0, 255))
     return bytes(line[: draw(st.integers(0, len(line)))])
@@ -557,3 +773,7 @@ def test_no_line_raises(line):
         state = messages.neighbor_state(parsed)
         if state is not None:
             (state.state + state.reason).encode("utf-8")
+        for told in (messages.negotiated(parsed), messages.Handshakes().take(parsed)):
+            assert told is None or all(family.encode("utf-8") for family in told.families)
+        offer = messages.offer(parsed)
+        assert offer is None or offer.direction in ("send", "receive")
