@@ -367,7 +367,7 @@ class Engine:
         self._neighborhood.restarting.add(neighbor)
         details = {
             "neighbor": str(neighbor),
-            "reason": "graceful restart (RFC 4724): this neighbour keeps our routes for its restart time when ExaBGP dies",
+            "reason": "graceful restart (RFC 4724): this neighbour keeps our routes for a while when ExaBGP dies",
         }
         self._outbox.event("neighbor_graceful_restart", source=Source.EXABGP, details=details)
 
@@ -686,8 +686,10 @@ class Engine:
         self._penalize(track, flaps, now, event)
 
     def _penalize(self, track: Track, flaps: int, now: float, cause: int | None) -> None:
+        # Maintenance breaks sessions: that tells nothing of them.
+        if self._inventory.devices[track.session.device].window_over(track.session) is None:
+            track.flapped(flaps, now)
         for leg in track.legs:
-            # Maintenance breaks sessions: that tells nothing of them.
             if leg.window is not None or not leg.flap(flaps, now):
                 continue
             damping = leg.service.spec.damping

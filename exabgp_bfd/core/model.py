@@ -473,6 +473,8 @@ class Peers:
     """`4`, `5` or `6`: the form in which it is spoken to."""
     answers: bool = True
     """Whether it answers commands (`exabgp.api.ack`)."""
+    ranges: tuple[Prefix, ...] = ()
+    """Where any neighbour may come from; who of them is there, is not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exabgp_bfd.core.model import Address, Negotiated, Peer, Peers, Route
+from exabgp_bfd.core.model import Address, Negotiated, Peer, Peers, Prefix, Route
 from exabgp_bfd.core.reach import NO_SUCH_NEIGHBOR, family, mismatch, unfit
 
 UP, DOWN = "up", "down"
@@ -23,6 +23,7 @@ class Neighborhood:
         self.version = ""
         self.dialect = ""
         self.answers = True
+        self.ranges: tuple[Prefix, ...] = ()
         self.states: dict[str, str] = {}
         self.restarting: set[Address] = set()
         """Those of which it was told that graceful restart is negotiated."""
@@ -33,7 +34,7 @@ class Neighborhood:
         before = self.peers or {}
         self.peers = {peer.address: peer for peer in told.peers}
         self.version, self.dialect = told.version or self.version, told.dialect or self.dialect
-        self.answers = told.answers
+        self.answers, self.ranges = told.answers, told.ranges
         gone = [address for address in before if address not in self.peers]
         for address in gone:
             self.states.pop(str(address), None)
@@ -66,10 +67,14 @@ class Neighborhood:
         if self.peers is None:
             return mismatch(route)
         peer = self.peers.get(neighbor)
+        if peer is None and any(neighbor in each for each in self.ranges):
+            return mismatch(route)
         return unfit(route, peer) if peer is not None else NO_SUCH_NEIGHBOR
 
     def hopeless(self, route: Route) -> bool:
         """Whether no neighbour will get a route before something is configured anew."""
+        if not route.neighbors and self.ranges:
+            return False
         return bool(self.peers) and all(self.why_not(route, neighbor) for neighbor in self.targets(route))
 
     def waits(self, route: Route, neighbor: Address) -> str:

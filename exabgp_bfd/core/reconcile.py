@@ -80,17 +80,19 @@ def alike(said: Route, held: Route, peer: Peer) -> bool:
     Extended communities are not compared: ExaBGP writes them in other forms than it reads.
     """
     return (
-        _hop(said, peer) == _hop(held, peer)
+        _same_hop(said, held, peer)
         and (said.med, said.local_preference, said.as_path) == (held.med, held.local_preference, held.as_path)
         and _plain(said.communities) == _plain(held.communities)
         and set(said.large_communities) == set(held.large_communities)
     )
 
 
-def _hop(route: Route, peer: Peer) -> object:
-    if route.next_hop == "self" and peer.local is not None:
-        return peer.local
-    return route.next_hop
+def _same_hop(said: Route, held: Route, peer: Peer) -> bool:
+    if said.next_hop == held.next_hop:
+        return True
+    # ExaBGP 5 shows the address that `self` stands for; where we do not know our own, it may be any.
+    own = peer.local
+    return "self" in (said.next_hop, held.next_hop) and (own is None or own in (said.next_hop, held.next_hop))
 
 
 def _plain(communities: Iterable[str]) -> set[str]:

@@ -485,10 +485,13 @@ class RouteBook:
         name = peer.address
         for prefix in found.extra:
             service, route = self.by_prefix[prefix]
-            if route.said is None:
+            target = route.said or route.spec
+            if not isinstance(target, Route):
+                continue
+            if route.said is None and (not target.neighbors or name in target.neighbors):
                 self._say_anew(service, route, f"ExaBGP holds it for {name}, though it is withdrawn", event, now)
-            elif isinstance(route.said, Route):
-                left = self._with_owed(replace(route.said, neighbors=(name,)))
+            else:  # a withdraw of the route itself would not reach this neighbour
+                left = self._with_owed(replace(target, neighbors=(name,)))
                 self._strays[left.key] = stray = RouteTrack(left, gone=True, stray=True)
                 self._take_back(service, stray, event, now, f"ExaBGP holds it for {name}, to whom it does not go", "")
         for prefixes, why in ((found.missing, "does not hold it"), (found.differing, "holds it otherwise")):

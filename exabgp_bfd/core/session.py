@@ -29,6 +29,8 @@ PATH: dict[State, bool | None] = {
 
 RUN_KEPT = 16
 """Of how many polls of an unbroken Up the times are kept, for services that begin to follow the session later."""
+FLAPS_KEPT = 32
+"""Of how many flaps the times are kept, likewise: so many penalties are above any ceiling that makes sense."""
 FLAPS_A_SAMPLE = 100
 """More flaps between two polls than these tell of a counter that is not one."""
 
@@ -242,7 +244,9 @@ class Leg:
         track, rules = self.track, self.service.spec
         if track is None or track.state is None:
             return
-        self._learn_penalty(track)
+        # A service of another name does not make a flapping session a steady one.
+        for when, count in track.flaps:
+            self.flap(count, when)
         reading = self.read(track.state)
         if self.window is not None or track.state is State.UNKNOWN:
             self.verdict = {Reading.HOLD: None, Reading.UP: True, Reading.DOWN: False}[reading]
@@ -254,14 +258,6 @@ class Leg:
                     self._decide(verdict=True)
         elif reading is Reading.DOWN and track.bad >= max(rules.fall, 2):
             self.verdict = False
-
-    def _learn_penalty(self, track: Track) -> None:
-        """A service of another name does not make a flapping session a steady one."""
-        if self.service.spec.damping is None:
-            return
-        worst = max((leg for leg in track.legs if leg is not self), key=lambda leg: leg.penalty, default=None)
-        if worst is not None:
-            self.penalty, self.penalized, self.suppressed = worst.penalty, worst.penalized, worst.suppressed
 
     def why(self, now: float | None) -> str:  # noqa: PLR0911 - the first rule that fits
         """The rule that made the verdict, or keeps it from changing; with `now`, how long still."""
@@ -327,6 +323,8 @@ class Track:
     """The times of the first polls of the present unbroken Up."""
     bad: int = 0
     """Polls in a row that saw it bad."""
+    flaps: list[tuple[float, int]] = field(default_factory=list)
+    """When it last flapped, and how often, outside maintenance."""
     ups: int | None = None
     downs: int | None = None
     last_up: int | None = None
@@ -353,6 +351,12 @@ class Track:
             self.run.clear()
         self.bad = self.bad + counts if PATH[seen.state] is False else 0
         return hidden
+
+    def flapped(self, count: int, now: float) -> None:
+        """Keeps its flaps for services that begin to follow it later."""
+        if len(self.flaps) >= FLAPS_KEPT:
+            del self.flaps[0]
+        self.flaps.append((now, count))
 
     def _hidden_flaps(self, seen: Observation) -> int:
         """How often it went down and came up unseen, by the MIB's counters since they were last told."""
