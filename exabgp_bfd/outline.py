@@ -5,18 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from exabgp_bfd.core.model import Announce, Change, Route, Service, Span, Target, Watchdog, Window, Withdraw
+from exabgp_bfd.core.model import (
+    Announce,
+    Change,
+    Command,
+    Route,
+    Service,
+    Span,
+    SpeakerError,
+    Target,
+    Watchdog,
+    Window,
+    Withdraw,
+)
 from exabgp_bfd.core.routes import altered
 from exabgp_bfd.speaker import dialect
+from exabgp_bfd.speaker.dialect import Speech
+
+DRAINING = "draining"
 
 
-def service_lines(service: Service) -> Iterator[str]:
-    """A service's rules, and each line that could ever be said for it."""
+def service_lines(service: Service, speech: Speech = Speech()) -> Iterator[str]:  # noqa: B008 (frozen)
+    """A service's rules, and the lines that are said for it to an ExaBGP of which so much is known."""
     yield f"service {service.name}: {_rule(service)}"
     for line in _more(service):
         yield f"  {line}"
     for target in service.routes:
-        yield from _target_lines(service, target)
+        yield from _target_lines(service, target, speech)
 
 
 def _rule(service: Service) -> str:
@@ -60,26 +75,35 @@ def _value(value: object) -> str:
     return f"[{' '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
 
 
-def _target_lines(service: Service, target: Target) -> Iterator[str]:
-    if isinstance(target, Route) and target.next_hop == "self" and target.prefix.version == 6:
-        yield "  note: over an IPv4 BGP session ExaBGP refuses `next-hop self` for IPv6; give an address"
+def utterances(service: Service, target: Target) -> Iterator[tuple[str, Command]]:
+    """Every command that could ever be sent for a target, and when: steps, drains of each step, the withdraw."""
+    levels: list[tuple[str, Change | None]] = [("announce", None)]
+    levels += [(f"with {rung.up} up", rung.change) for rung in service.steps if rung.change is not None]
+    if service.on_down is not None:
+        levels.append(("on_down", service.on_down))
+    for when, change in levels:
+        yield when, Announce(0, service.name, altered(target, change))
+    if isinstance(target, Route) and service.drain_time > 0:
+        for when, change in levels:
+            drained = altered(target, change, graceful_shutdown=True)
+            yield f"{DRAINING} {when}" if change is not None else DRAINING, Announce(0, service.name, drained)
+    yield "withdraw", Withdraw(0, service.name, target)
+
+
+def _target_lines(service: Service, target: Target, speech: Speech) -> Iterator[str]:
     if isinstance(target, Watchdog):
         yield "  note: write `withdraw` beside `watchdog` in ExaBGP's file, or its routes are announced until we start"
-    said: dict[str, str] = {"announce": _line(service, target)}
-    for rung in service.steps:
-        if rung.change is not None:
-            said[f"with {rung.up} up"] = _line(service, altered(target, rung.change))
-    if service.on_down is not None:
-        said["on_down"] = _line(service, altered(target, service.on_down))
-    if isinstance(target, Route) and service.drain_time > 0:
-        said["draining"] = _line(service, altered(target, None, graceful_shutdown=True))
-    for when, line in said.items():
-        yield f"  {when}: {line}"
-    yield f"  withdraw: {dialect.line(Withdraw(0, service.name, target)).decode().rstrip()}"
+    for when, command in utterances(service, target):
+        # The drain of each step as well would double what there is to read, and tell nothing new.
+        if not when.startswith(f"{DRAINING} "):
+            yield f"  {when}: {_line(command, speech)}"
 
 
-def _line(service: Service, target: Target) -> str:
-    return dialect.line(Announce(0, service.name, target)).decode().rstrip()
+def _line(command: Command, speech: Speech) -> str:
+    try:
+        return dialect.line(command, speech).decode().rstrip()
+    except SpeakerError as error:
+        return f"never sent: {error}"
 
 
 def window_line(window: Window) -> str:
