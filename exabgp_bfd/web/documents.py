@@ -189,6 +189,7 @@ def _route(view: RouteView) -> dict[str, Any]:
         "announced": view.announced,
         "accepted": view.accepted,
         "confirmed": list(view.confirmed),
+        "unseen": dict(view.unseen),
         "event": view.event,
     }
 
@@ -243,6 +244,23 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
+def exabgp(snapshot: Snapshot) -> dict[str, Any]:
+    """What ExaBGP has said of itself and its neighbours; `neighbors` is null until it has."""
+    peers = None
+    if snapshot.peers is not None:
+        peers = {
+            str(peer.address): {
+                "state": snapshot.neighbors.get(str(peer.address)),
+                "families": sorted(peer.families),
+                "shows_updates": peer.tells,
+                "keeps_routes": peer.resends,
+                "graceful_restart": peer.graceful_restart,
+            }
+            for peer in snapshot.peers
+        }
+    return {"version": snapshot.exabgp or None, "neighbors": peers}
+
+
 def counts(snapshot: Snapshot) -> dict[str, Any]:
     """How many devices, sessions and services there are, and how many are well."""
     return {
@@ -262,5 +280,6 @@ def counts(snapshot: Snapshot) -> dict[str, Any]:
         "routes": {
             "total": sum(len(view.routes) for view in snapshot.services),
             "refused": sum(route.accepted is False for view in snapshot.services for route in view.routes),
+            "unseen": sum(bool(route.unseen) for view in snapshot.services for route in view.routes),
         },
     }

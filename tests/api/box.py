@@ -18,6 +18,7 @@ from exabgp_bfd.core.model import (
     LegView,
     Order,
     Override,
+    Peer,
     Preview,
     Route,
     RouteView,
@@ -82,6 +83,7 @@ DNS = ServiceView(
             accepted=True,
             confirmed=("192.0.2.254",),
             event=12,
+            unseen=(("192.0.2.253", "no UPDATE for it was seen"),),
         ),
     ),
     why="1 of 2 sessions is up, 2 are needed",
@@ -126,6 +128,8 @@ SNAPSHOT = Snapshot(
     neighbors={"192.0.2.254": "up"},
     guard=GuardView(held=(), withdrawn=("dns",), limit=2, lift=None, blind=False, clock_doubted=False),
     windows=("upgrade",),
+    peers=(Peer(ip_address("192.0.2.254"), families=frozenset({"ipv4 unicast"}), tells=True),),
+    exabgp="exabgp 5.0.15",
 )
 EXPLANATION = Explanation(
     service="dns",
@@ -279,6 +283,9 @@ class Box:
 
     def metrics(self) -> bytes:
         return b"exabgp_bfd_loop_lag_seconds 0.0\n"
+
+    def lifecycle(self) -> dict[str, Any]:
+        return {"starts": 1, "held": 0.0, "crashes": 0}
 
     def journal_healthy(self) -> bool:
         return self.healthy

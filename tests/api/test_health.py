@@ -17,10 +17,23 @@ def test_health_in_numbers(client):
         "devices": {"total": 2, "reachable": 1, "troubled": {"edge2": "timed out"}},
         "sessions": {"total": 2, "up": 1},
         "services": {"total": 2, "announced": 1},
-        "routes": {"total": 3, "refused": 0},
+        "routes": {"total": 3, "refused": 0, "unseen": 1},
         "neighbors": {"192.0.2.254": "up"},
+        "exabgp": {
+            "version": "exabgp 5.0.15",
+            "neighbors": {
+                "192.0.2.254": {
+                    "state": "up",
+                    "families": ["ipv4 unicast"],
+                    "shows_updates": True,
+                    "keeps_routes": True,
+                    "graceful_restart": False,
+                }
+            },
+        },
         "guard": {"held": [], "blind": False, "clock_doubted": False},
         "windows": ["upgrade"],
+        "lifecycle": {"starts": 1, "held": 0.0, "crashes": 0},
         "journal": "ok",
         "missing": [],
     }

@@ -121,6 +121,7 @@ def test_a_service_tells_what_is_announced_since_when_and_why(client):
                 "announced": False,
                 "accepted": True,
                 "confirmed": ["192.0.2.254"],
+                "unseen": {"192.0.2.253": "no UPDATE for it was seen"},
                 "event": 12,
             }
         ],
@@ -185,7 +186,14 @@ def test_a_service_tells_its_ladder_its_damping_and_what_beats_its_health(client
 
 def test_a_watchdog_stands_among_the_routes(client):
     body = client.get("/services/ntp").get_json()
-    assert body["routes"][1] == {"watchdog": "ntp", "announced": True, "accepted": True, "confirmed": [], "event": 9}
+    assert body["routes"][1] == {
+        "watchdog": "ntp",
+        "announced": True,
+        "accepted": True,
+        "confirmed": [],
+        "unseen": {},
+        "event": 9,
+    }
     assert (body["windows"], body["disabled"], body["layer"]) == (["upgrade"], True, "start")
 
 

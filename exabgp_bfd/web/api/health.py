@@ -81,8 +81,10 @@ def _health(backend: Backend) -> dict[str, Any]:
         "uptime": max(0.0, round((wall - started) / 1e6, 3)),
         **counts,
         "neighbors": dict(snapshot.neighbors),
+        "exabgp": documents.exabgp(snapshot),
         "guard": {"held": list(guard.held), "blind": guard.blind, "clock_doubted": guard.clock_doubted},
         "windows": list(snapshot.windows),
+        "lifecycle": backend.lifecycle(),
         "journal": "ok" if journal else "failing",
         "missing": missing,
     }
