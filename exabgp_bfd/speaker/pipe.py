@@ -3,6 +3,11 @@
 ExaBGP 4 and 5 write to us with a blocking write: a process that does not read freezes the daemon, and its BGP sessions
 die. So one thread does nothing but read; it hands lines on to bounded queues and drops, counted, what does not fit.
 Everything else here belongs to the loop's thread.
+
+A withdraw is written the moment it is decided. Announces are written so many at a time, and the rest waits here where
+it can be overtaken: ExaBGP does one command after another, so that a withdraw behind 10,000 announces leaves 5 to 14
+seconds late (measured). A question holds it up too, for as long as its answer takes, so there is one at a time, when
+nothing else is to be said.
 """
 
 from __future__ import annotations
@@ -10,28 +15,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
+import re
 import select
 import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from exabgp_bfd.core.model import (
-    Address,
     Advertised,
+    Announce,
     Answer,
     Command,
+    Negotiated,
     Neighbor,
     Outcome,
-    Route,
     SpeakerError,
-    Target,
     Withdraw,
 )
 from exabgp_bfd.speaker import dialect, messages
+from exabgp_bfd.speaker.backlog import Backlog, Waiting
+from exabgp_bfd.speaker.dialect import Speech
+from exabgp_bfd.speaker.ledger import Entry, Ledger, Question, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +48,26 @@ READ_SIZE = 1 << 18
 LONGEST_LINE = 1 << 24
 CONTROL_LINES = 100_000
 """Answers and events that the loop has not taken yet; beyond, all but answers are dropped and counted."""
+ANSWER_LINES = 1_000_000
+"""What may wait when even answers are dropped: far more than there can be commands."""
 CONTROL_SLICE = 500
 """Lines that the loop takes in one turn: a flood of events must not hold up a withdraw."""
 LATE_ANSWER = 60.0
-"""Seconds after its deadline during which a command's answer may still come; ExaBGP stalls, but skips no answer."""
+"""Seconds after it was given up during which a command's answer may still come; ExaBGP stalls, and then answers all."""
+WINDOW = 128
+"""Announces that may be unanswered; those behind wait here, where a withdraw passes them."""
+QUESTIONS = 16
+"""Questions that may wait."""
+QUESTION_PATIENCE = 120.0
+"""Seconds that a question may wait for its turn."""
+SILENCE = 1.0
+"""Seconds without a further line after which an answer is over, where ExaBGP does not say that it is."""
 
 EXPIRED_SLICE = 100
-_Key = tuple[str, tuple[Address, ...]]
-"""What a command is about: the target's key, and the neighbours that it goes to."""
+_SECRET = re.compile("passw|secret|md5", re.IGNORECASE)
 
-Deliver = Callable[[Answer | Advertised | Neighbor], object]
+Deliver = Callable[[Answer | Advertised | Negotiated | Neighbor], object]
 Store = Callable[[Sequence[bytes], int], int]
-
-
-def _key(target: Target) -> _Key:
-    return target.key, target.neighbors if isinstance(target, Route) else ()
 
 
 def take_over_stdio() -> tuple[int, int]:
@@ -76,28 +90,53 @@ def driven_by_pipes() -> bool:
 
 @dataclass(slots=True)
 class Counters:
-    """What the metrics tell of the pipe."""
+    """What the metrics tell of the pipe. Each line read is in `updates`, `control` or `missed`; each of `control`, once
+    the loop has taken it, in `answered`, `unmatched`, `body`, `events` or `quarantined`.
+    """
 
     read: int = 0
+    """Lines, without empty ones and those that were too long."""
     stored: int = 0
-    dropped: int = 0
+    """Events that the store took."""
+    refused: int = 0
+    """Events that the store had no room for."""
+    overlong: int = 0
+    """Lines that were longer than any of ExaBGP's, and were skipped."""
+    updates: int = 0
+    """Received UPDATEs, which only the store gets."""
+    control: int = 0
+    """Lines that went to the loop."""
+    missed: int = 0
+    """Lines that the loop had no room for."""
+    events: int = 0
+    repaired: int = 0
+    """Events among them that were no JSON as they came."""
     quarantined: int = 0
+    answered: int = 0
+    """Answers that belong to something that was written."""
     unmatched: int = 0
-    """Answers to no command of ours."""
+    """Answers to nothing of ours."""
+    body: int = 0
+    """Lines of answers."""
     written: int = 0
+    """Commands."""
     expired: int = 0
     """Commands that were not answered in time."""
+    overtaken: int = 0
+    """Commands that were never written, because another word for the same target came."""
+    overflowed: int = 0
+    """Commands and questions for which the queue had no room."""
+    asked: int = 0
+    """Questions that were written."""
 
-
-@dataclass(slots=True)
-class _Pending:
-    command: int
-    deadline: float
-    expired: bool = False
+    @property
+    def dropped(self) -> int:
+        """Lines that somebody who wanted them did not get."""
+        return self.refused + self.missed + self.overlong
 
 
 class Pipe:
-    """ExaBGP as seen from its process: `send` a command, be told of answers, of what was advertised, and of the end."""
+    """ExaBGP as seen from its process: `send` a command, `ask` a question, be told of answers and of what it says."""
 
     def __init__(
         self,
@@ -110,30 +149,47 @@ class Pipe:
         ack_timeout: float = 5.0,
         answers: bool = True,
     ) -> None:
-        """`answers` is False where ExaBGP was told to send none (exabgp_api_ack); `ended` gets the reason, once."""
+        """`answers` is False where ExaBGP was told to send none (exabgp_api_ack); `ended` gets the reason, once.
+
+        `store` is called on the reader's thread and must not wait.
+        """
         self.counters = Counters()
         self.last_quarantined = ""
+        self.ack_timeout = ack_timeout
+        """Seconds; takes effect with the next command."""
+        self.answers_changed: Callable[[bool], object] = _nobody
+        """Called when it shows that ExaBGP does not answer commands, or that it does after all."""
+        self.answers_lost: Callable[[], object] = _nobody
+        """Called when commands were not answered in time: a question shows which answers will never come."""
         self._stdin = stdin
         self._stdout = stdout
         self._deliver = deliver
         self._store = store
         self._ended = ended
-        self.ack_timeout = ack_timeout
-        """Seconds; takes effect with the next command."""
         self._answers = answers
+        self._answers_are_set = not answers
+        self._answers_heard = 0
+        self._without_end = 0
+        """Questions in a row of which the body came, and no end, nor any other answer."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop_read, self._stop_write = os.pipe()
         self._control: deque[bytes] = deque()
-        self._given_up: deque[_Pending] = deque()
+        self._given_up: deque[Entry] = deque()
         """Commands without an answer, of which the engine is yet to be told."""
         self._scheduled = threading.Event()
-        self._pending: deque[_Pending] = deque()
+        self._speech = Speech()
+        self._handshakes = messages.Handshakes()
+        self._ledger = Ledger()
+        self._backlog = Backlog()
+        self._questions: deque[Question] = deque()
         self._detail = ""
+        self._last_command = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
         self._rest = b""
-        self._withdraws: dict[_Key, tuple[Command, bytes]] = {}
-        self._announces: dict[_Key, tuple[Command, bytes]] = {}
+        self._full = False
+        """Whether ExaBGP has not read yet what was written: the loop tells when there is room again."""
         self._over = self._closed = False
         self._piped = stat.S_ISFIFO(os.fstat(stdin).st_mode) or stat.S_ISSOCK(os.fstat(stdin).st_mode)
 
@@ -154,14 +210,34 @@ class Pipe:
         return self._loop is not None and not self._over
 
     @property
+    def speech(self) -> Speech:
+        """What is known of ExaBGP, by which commands are written; whoever learns it sets it."""
+        return self._speech
+
+    @speech.setter
+    def speech(self, speech: Speech) -> None:
+        self._speech = speech
+        self._backlog.release(speech)
+        self._advance()
+
+    @property
+    def answers(self) -> bool:
+        """Whether ExaBGP answers commands, as far as is known."""
+        return self._answers
+
+    @property
     def waiting(self) -> int:
         """Commands not written yet, or written and not answered yet."""
-        unanswered = sum(1 for pending in self._pending if not pending.expired)
-        return self._unwritten + unanswered
+        return self._unwritten + self._ledger.live
+
+    @property
+    def late(self) -> int:
+        """Commands that were not answered in time, and may be answered yet."""
+        return self._ledger.late
 
     @property
     def _unwritten(self) -> int:
-        return len(self._withdraws) + len(self._announces) + bool(self._rest)
+        return len(self._backlog) + bool(self._rest)
 
     async def written(self, timeout: float) -> bool:  # noqa: ASYNC109 - a bound on the wait, kept here
         """Waits until every command left us, `timeout` seconds at most; False if ExaBGP did not take them all."""
@@ -186,6 +262,7 @@ class Pipe:
             self._timer.cancel()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_writer(self._stdout)
+        self._drop_questions()
         os.write(self._stop_write, b"x")
         if self._thread is not None:
             self._thread.join(1.0)
@@ -193,29 +270,55 @@ class Pipe:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
-    # --- out ----------------------------------------------------------------------------------------------------
+    # --- out: commands ------------------------------------------------------------------------------------------
 
     def send(self, command: Command) -> None:
-        """Writes a command now; what ExaBGP cannot take yet waits, withdraws first, each target in its order.
+        """Writes a command: a withdraw now, an announce in its turn; what ExaBGP cannot take waits, withdraws first.
 
-        Raises SpeakerError for a command that must never be sent, and where ExaBGP is gone.
+        Raises SpeakerError for a command that must not be sent, and where ExaBGP is gone.
         """
-        line = dialect.line(command)
+        line = dialect.line(command, self._speech)
         if self._over:
             raise SpeakerError("ExaBGP's pipe is closed")
-        if self._rest or self._withdraws or self._announces:
+        self._last_command = command.command
+        backlog = self._backlog
+        if backlog.targets or backlog.withdraws:
+            self._overtaken(backlog.overtake(command))
+        if isinstance(command, Withdraw):
+            if self._rest or backlog.withdraws:
+                self._queue(command, line)
+            else:
+                self._write(command, line)
+        elif self._speech.waits(command) or backlog.holds(command.route):
+            self._hold(command, line)
+        elif self._rest or backlog.withdraws or backlog.announces or not self._has_room():
             self._queue(command, line)
         else:
             self._write(command, line)
 
+    def _has_room(self) -> bool:
+        """Whether one more announce may be unanswered; those given up count, for a stalled ExaBGP has them yet."""
+        return not self._answers or self._ledger.announces < WINDOW
+
+    def _overtaken(self, commands: Iterable[Command]) -> None:
+        # Only the last word for a target is worth sending.
+        for command in commands:
+            self.counters.overtaken += 1
+            self._later(Answer(command.command, Outcome.TIMEOUT, "overtaken before it could be written"))
+
     def _queue(self, command: Command, line: bytes) -> None:
-        key = _key(command.route)
-        # What waits for the same target and neighbours is overtaken by events: only the last word is worth sending.
-        for queue in (self._withdraws, self._announces):
-            overtaken = queue.pop(key, None)
-            if overtaken is not None:
-                self._later(Answer(overtaken[0].command, Outcome.TIMEOUT, "overtaken before it could be written"))
-        (self._withdraws if isinstance(command, Withdraw) else self._announces)[key] = (command, line)
+        self._is_put(command, there=self._backlog.put(Waiting(command, line, self._speech)))
+
+    def _hold(self, command: Command, line: bytes) -> None:
+        until = time.monotonic() + self.ack_timeout
+        self._is_put(command, there=self._backlog.hold(Waiting(command, line, self._speech, until)))
+        self._arm(until)
+
+    def _is_put(self, command: Command, *, there: bool) -> None:
+        if not there:
+            self.counters.overflowed += 1
+            text = "queue full: too many commands wait for ExaBGP to take them"
+            self._later(Answer(command.command, Outcome.TIMEOUT, text))
 
     def _write(self, command: Command, line: bytes) -> None:
         try:
@@ -234,37 +337,63 @@ class Pipe:
 
     def _wrote(self, command: Command) -> None:
         self.counters.written += 1
-        if self._answers:
-            now = time.monotonic()
-            while self._pending and self._pending[0].expired and self._pending[0].deadline + LATE_ANSWER <= now:
-                self._pending.popleft()
-            self._pending.append(_Pending(command.command, now + self.ack_timeout))
-            if self._timer is None:
-                self._arm()
+        if self._answers_are_set:
+            return
+        now = time.monotonic()
+        # Where it showed that there are no answers, they are not waited for; should one come, it must find its command.
+        given_up = None if self._answers else now
+        entry = Entry(command.command, isinstance(command, Announce), now, self.ack_timeout, None, given_up)
+        self._ledger.add(entry, now - LATE_ANSWER)
+        if now + self.ack_timeout < self._timer_due:
+            self._arm(now + self.ack_timeout)
 
     def _wait_for_room(self) -> None:
-        if self._loop is not None:
+        if self._loop is not None and not self._full:
+            self._full = True
             self._loop.add_writer(self._stdout, self._write_more)
 
+    def _advance(self) -> None:
+        """Writes what may be written since something was answered or given up."""
+        if not self._full and not self._over and (self._backlog or self._questions):
+            self._write_more()
+
     def _write_more(self) -> None:
-        """ExaBGP has read: writes what waited, the rest of a begun line first, then withdraws, then announces."""
+        """Writes what waited: the rest of a begun line, withdraws, announces as far as they may, then a question."""
         try:
             if self._rest:
                 self._rest = self._rest[os.write(self._stdout, self._rest) :]
-            while not self._rest and (self._withdraws or self._announces):
-                queue = self._withdraws or self._announces
-                key, (command, line) = next(iter(queue.items()))
-                sent = os.write(self._stdout, line)
-                del queue[key]
-                self._rest = line[sent:]
-                self._wrote(command)
+            while not self._rest and (self._write_next() or self._write_question()):
+                pass
         except BlockingIOError:
+            self._wait_for_room()
             return
         except OSError as error:
             self._end(f"ExaBGP's pipe is closed: {error.strerror}")
             return
-        if not self._rest and self._loop is not None:
+        if self._rest:
+            self._wait_for_room()
+        elif self._full and self._loop is not None:
+            self._full = False
             self._loop.remove_writer(self._stdout)
+
+    def _write_next(self) -> bool:
+        waiting = self._backlog.first(announces=self._has_room())
+        if waiting is None:
+            return False
+        command, line = waiting.command, waiting.line
+        if waiting.speech is not self._speech:
+            try:
+                line = dialect.line(command, self._speech)
+            except SpeakerError as error:
+                # What was right when it came to wait, and no longer is: another neighbour, another ExaBGP.
+                self._backlog.written(command)
+                self._later(Answer(command.command, Outcome.ERROR, str(error)))
+                return True
+        sent = os.write(self._stdout, line)
+        self._backlog.written(command)
+        self._rest = line[sent:]
+        self._wrote(command)
+        return True
 
     def _end(self, reason: str) -> None:
         if self._over:
@@ -272,50 +401,187 @@ class Pipe:
         self._over = True
         if self._loop is not None:
             self._loop.remove_writer(self._stdout)
+        self._drop_questions()
         self._ended(reason)
+
+    # --- out: questions -----------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        line: bytes,
+        told: Callable[[Reply], object],
+        timeout: float,
+        *,
+        in_turn: bool = True,
+    ) -> None:
+        """Asks ExaBGP once nothing else waits for an answer, one question at a time; `told` gets one reply, later.
+
+        `timeout` is in seconds, from when it was written or from the last line that came. `in_turn` is False for what
+        ExaBGP answers the moment it reads it, before commands that it took earlier (`version`).
+        """
+        now = time.monotonic()
+        question = Question(line, told, timeout, in_turn, now)
+        if not self.open or len(self._questions) >= QUESTIONS:
+            self.counters.overflowed += self.open
+            self._reply(question, question.reply(Outcome.TIMEOUT, ended=False))
+            return
+        self._questions.append(question)
+        self._arm(now + QUESTION_PATIENCE)
+        self._advance()
+
+    def _write_question(self) -> bool:
+        """Only when every command was answered, and the last question too: a body must belong to one question only."""
+        if not self._questions or self._backlog or self._ledger.live:
+            return False
+        if self._ledger.question is not None:
+            if self._answers:
+                return False
+            if self._ledger.question.given_up is None:
+                return False
+        question = self._questions[0]
+        sent = os.write(self._stdout, question.line)
+        self._questions.popleft()
+        self._rest = question.line[sent:]
+        now = time.monotonic()
+        question.after = self._last_command
+        question.missed = self._missed()
+        question.answers = self._answers_heard
+        self._ledger.add(Entry(0, announces=False, written=now, timeout=question.timeout, question=question))
+        self.counters.asked += 1
+        self._arm(now + question.timeout)
+        return False
+
+    def _missed(self) -> int:
+        return self.counters.missed + self.counters.overlong
+
+    def _reply(self, question: Question, reply: Reply) -> None:
+        """Always in a turn of its own: whoever asked must not be called from where it asks."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon(question.told, reply)
+
+    def _drop_questions(self) -> None:
+        asked = self._ledger.question
+        if asked is not None and asked.question is not None and asked.given_up is None:
+            asked.given_up = time.monotonic()
+            self._reply(asked.question, asked.question.reply(Outcome.TIMEOUT, ended=False))
+        while self._questions:
+            question = self._questions.popleft()
+            self._reply(question, question.reply(Outcome.TIMEOUT, ended=False))
 
     # --- answers ------------------------------------------------------------------------------------------------
 
     def _answer(self, outcome: Outcome) -> None:
         text, self._detail = self._detail, ""
-        if not self._pending:
+        self._answers_heard += 1
+        self._without_end = 0
+        sure = self._answers or self._answers_are_set
+        if not sure:
+            self._find_answers(there=True)
+        entry = self._ledger.answered(time.monotonic())
+        if entry is None:
             self.counters.unmatched += 1
             return
-        pending = self._pending.popleft()
-        if not pending.expired:
-            self._deliver(Answer(pending.command, outcome, text))
-        self._arm()
+        self.counters.answered += 1
+        try:
+            if entry.given_up is not None:
+                return
+            question = entry.question
+            if question is None:
+                self._deliver(Answer(entry.command, outcome, text))
+            else:
+                self._reply(question, question.reply(outcome, ended=sure and self._missed() == question.missed))
+        finally:
+            self._advance()
 
-    def _arm(self) -> None:
-        """One timer, for the oldest command that has not been answered."""
+    def _body(self, line: bytes, text: str) -> None:
+        asked = self._ledger.question
+        # ExaBGP 6 says why it refuses a command in a line before the `error`; that is no part of a later answer.
+        reason = text.startswith("error")
+        if asked is not None and (self._ledger.is_next(asked) or not reason):
+            self.counters.body += 1
+            for lost in self._ledger.body_came(time.monotonic()):
+                self._lose(lost, "no answer, though a later question was answered")
+            if asked.question is not None and asked.given_up is None:
+                asked.question.keep(text)
+                if not self._answers:
+                    asked.timeout = SILENCE
+                    self._arm(time.monotonic() + SILENCE)
+        elif len(self._ledger) or not self._answers:
+            self.counters.body += 1
+            if reason:
+                # Nothing else: lines of an answer that nobody waits for any longer may hold passwords.
+                self._detail = f"{self._detail} {text}".strip()[-500:]
+        else:
+            self._set_aside(line, "neither an event nor part of an answer, for nothing was asked")
+
+    def _lose(self, entry: Entry, text: str) -> None:
+        self.counters.expired += 1
+        self._later(Answer(entry.command, Outcome.TIMEOUT, text))
+
+    def _arm(self, due: float) -> None:
+        """Has the deadlines looked at then, or before. One timer, which is not moved when an answer comes."""
+        if self._timer_due <= due or self._loop is None or self._closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        waiting = next((pending for pending in self._pending if not pending.expired), None)
-        if waiting is not None and self._loop is not None:
-            delay = max(0.0, waiting.deadline - time.monotonic())
-            self._timer = self._loop.call_later(delay, self._expire)
+        self._timer_due = due
+        self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._look)
 
-    def _expire(self) -> None:
+    def _look(self) -> None:
+        """Gives up what waited too long, and forgets what was given up long ago."""
+        self._timer, self._timer_due = None, math.inf
         now = time.monotonic()
-        expired = [pending for pending in self._pending if not pending.expired and pending.deadline <= now]
-        for pending in expired:
-            # It keeps its place: its answer may still come, and must not be taken for the next command's.
-            pending.expired = True
-        self.counters.expired += len(expired)
-        self._arm()
+        self._ledger.forget(now - LATE_ANSWER)
+        expired = self._ledger.expire(now)
+        commands = [entry for entry in expired if entry.question is None]
+        for entry in expired:
+            if entry.question is not None:
+                self._give_up_question(entry, entry.question, now)
+        for waiting in self._backlog.give_up(now):
+            self._later(Answer(waiting.command.command, Outcome.ERROR, self._speech.waits(waiting.command)))
+        while self._questions and self._questions[0].asked + QUESTION_PATIENCE <= now:
+            question = self._questions.popleft()
+            self._reply(question, question.reply(Outcome.TIMEOUT, ended=False))
+        held = min((waiting.until for waiting in self._backlog.held.values()), default=math.inf)
+        waits = self._questions[0].asked + QUESTION_PATIENCE if self._questions else math.inf
+        self._arm(min(self._ledger.due(LATE_ANSWER), held, waits))
+        self.counters.expired += len(commands)
         under_way = bool(self._given_up)
-        self._given_up.extend(expired)
+        self._given_up.extend(commands)
+        if commands:
+            self.answers_lost()
         if not under_way:
             self._give_up()
+        self._advance()
 
     def _give_up(self) -> None:
         """Tells of commands without an answer, so many in a turn of the loop: there may be thousands of them."""
         for _ in range(min(len(self._given_up), EXPIRED_SLICE)):
-            pending = self._given_up.popleft()
-            self._deliver(Answer(pending.command, Outcome.TIMEOUT, f"no answer in {self.ack_timeout:g} s"))
+            entry = self._given_up.popleft()
+            self._deliver(Answer(entry.command, Outcome.TIMEOUT, f"no answer in {entry.timeout:g} s"))
         if self._given_up and self._loop is not None:
             self._loop.call_soon(self._give_up)
+
+    def _give_up_question(self, entry: Entry, question: Question, now: float) -> None:
+        if self._answers and entry.body and question.answers == self._answers_heard:
+            self._without_end += 1
+            # Once is enough where no answer ever came. A single end may also be lost.
+            if not self._answers_heard or self._without_end > 1:
+                self._find_answers(there=False)
+                self._ledger.give_up_all(now)
+        if self._answers_are_set:
+            self._ledger.discard(entry)
+        # Without answers silence is an end too, though it may be a pause.
+        outcome = Outcome.DONE if entry.body and not self._answers else Outcome.TIMEOUT
+        self._reply(question, question.reply(outcome, ended=False))
+
+    def _find_answers(self, *, there: bool) -> None:
+        self._answers = there
+        if there:
+            logger.warning("ExaBGP answers commands after all")
+        else:
+            logger.warning("ExaBGP does not answer commands (exabgp_api_ack): none is waited for any longer")
+        self.answers_changed(there)
 
     def _later(self, answer: Answer) -> None:
         if self._loop is not None:
@@ -337,24 +603,29 @@ class Pipe:
         match parsed:
             case messages.Ended():
                 self._answer(parsed.outcome)
-            case messages.Body() if self._pending or not self._answers:
-                self._detail = f"{self._detail} {parsed.text}".strip()[-500:]
             case messages.Body():
-                self._set_aside(line, "neither an event nor part of an answer, for nothing was asked")
+                self._body(line, parsed.text)
             case messages.Shutdown():
+                self.counters.events += 1
                 self._end("ExaBGP is shutting down")
             case messages.Quarantined():
                 self._set_aside(line, parsed.reason)
             case messages.Message():
+                self.counters.events += 1
+                self.counters.repaired += bool(parsed.repaired)
                 for seen in messages.advertised(parsed):
                     self._deliver(seen)
-                state = messages.neighbor_state(parsed)
-                if state is not None:
-                    self._deliver(state)
+                for told in (
+                    messages.neighbor_state(parsed),
+                    messages.negotiated(parsed),
+                    self._handshakes.take(parsed),
+                ):
+                    if told is not None:
+                        self._deliver(told)
 
     def _set_aside(self, line: bytes, reason: str) -> None:
         self.counters.quarantined += 1
-        self.last_quarantined = f"{reason}: {line[:200]!r}"
+        self.last_quarantined = f"{reason}: {_public(repr(line[:200]))}"
 
     # --- in: on the reader's thread -----------------------------------------------------------------------------
 
@@ -363,7 +634,8 @@ class Pipe:
         waiter = select.poll()
         waiter.register(self._stdin, select.POLLIN)
         waiter.register(self._stop_read, select.POLLIN)
-        rest, skipping = b"", False
+        begun: list[bytes] = []
+        size, skipping = 0, False
         # To the end, also when no more may be written: ExaBGP would block on whatever it still has to tell us.
         while True:
             ready = {descriptor for descriptor, _ in waiter.poll()}
@@ -380,31 +652,40 @@ class Pipe:
                 if self._piped:
                     self._call(self._end, "stdin was closed: ExaBGP is gone")
                 return
-            lines = (rest + data).split(b"\n")
-            rest = lines.pop()
-            if skipping and lines:
-                skipping = False
-                del lines[0]
-            if len(rest) > LONGEST_LINE:
-                self.counters.dropped += not skipping
-                rest, skipping = b"", True
+            *lines, rest = data.split(b"\n")
+            if lines:
+                lines[0] = b"".join((*begun, lines[0]))
+                if skipping:
+                    skipping = False
+                    del lines[0]
+                begun, size = [], 0
+            if not skipping and rest:
+                begun.append(rest)
+                size += len(rest)
+            if size > LONGEST_LINE:
+                self.counters.overlong += 1
+                begun, size, skipping = [], 0, True
             self._sort([line for line in lines if line])
 
     def _sort(self, lines: list[bytes]) -> None:
         received = time.time_ns() // 1000
-        self.counters.read += len(lines)
         events = [line for line in lines if messages.is_event(line)]
         if events:
             taken = self._stored(events, received)
             self.counters.stored += taken
-            self.counters.dropped += len(events) - taken
+            self.counters.refused += len(events) - taken
         for line in lines:
             if messages.only_stored(line):
-                continue
-            if len(self._control) >= CONTROL_LINES and not messages.ends_answer(line):
-                self.counters.dropped += 1
-                continue
-            self._control.append(line)
+                self.counters.updates += 1
+            elif (waiting := len(self._control)) >= CONTROL_LINES and (
+                waiting >= ANSWER_LINES or not messages.ends_answer(line)
+            ):
+                self.counters.missed += 1
+            else:
+                self.counters.control += 1
+                self._control.append(line)
+        # Last, so that whoever sees it finds the others to fit.
+        self.counters.read += len(lines)
         self._wake()
 
     def _stored(self, events: list[bytes], received: int) -> int:
@@ -425,3 +706,12 @@ class Pipe:
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed: we are ending anyway
             self._loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _public(text: str) -> str:
+    """A line of an answer as it may be kept and logged: ExaBGP shows the passwords of its neighbours."""
+    return "(a line that may hold a secret)" if _SECRET.search(text) else text
+
+
+def _nobody(*_: object) -> None:
+    """Nobody wants to know."""

@@ -21,7 +21,8 @@ from exabgp_bfd.app import App
 from exabgp_bfd.config import VARIABLES, Settings
 from exabgp_bfd.core.model import State
 from exabgp_bfd.simulator import Router
-from lab import PATIENCE, free_port, wait_for
+
+from . import PATIENCE, free_port, wait_for
 
 T = TypeVar("T")
 
@@ -32,16 +33,19 @@ SECRETS = (COMMUNITY, WEBHOOK_SECRET)
 PEER = "198.51.100.1"
 PREFIX = "203.0.113.53/32"
 NEXT_HOP = "192.0.2.10"
-ANNOUNCE = f"neighbor * announce route {PREFIX} next-hop {NEXT_HOP}"
-WITHDRAW = f"neighbor * withdraw route {PREFIX}"
+ANNOUNCE = f"announce route {PREFIX} next-hop {NEXT_HOP}"
+WITHDRAW = f"withdraw route {PREFIX}"
 SHUTDOWN = b'{ "exabgp": "5.0.0", "time": 1.0, "type": "notification", "notification": "shutdown" }\n'
 
 _ADDRESS = r"[0-9a-f:.]+"
 _ATTRIBUTE = r"(?:med|local-preference) \d+|(?:as-path|(?:large-|extended-)?community) \[ [0-9a-zA-Z:. -]+ \]"
 COMMAND = re.compile(
-    rf"neighbor (?:\*|{_ADDRESS}(?:, neighbor {_ADDRESS})*) "
+    rf"(?:neighbor {_ADDRESS}(?:, neighbor {_ADDRESS})* )?"
     rf"(?:announce route {_ADDRESS}/\d+ next-hop (?:self|{_ADDRESS})(?: (?:{_ATTRIBUTE}))*"
     rf"|withdraw route {_ADDRESS}/\d+)"
+    rf"|version|system version|show neighbor configuration|show adj-rib out(?: {_ADDRESS})? extensive"
+    # What our keeper says between two workers.
+    r"|# exabgp-bfd: another process takes over|help"
 )
 """All that may ever stand on stdout."""
 

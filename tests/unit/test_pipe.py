@@ -5,16 +5,32 @@ import contextlib
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
-from fcntl import F_GETPIPE_SZ, fcntl
 from ipaddress import ip_address, ip_network
 
 import pytest
+from lab.pipes import (
+    DONE,
+    ERROR,
+    PATIENCE,
+    PEER,
+    PEERS,
+    SHUTDOWN,
+    SPEECH,
+    UP,
+    ExaBGP,
+    announce,
+    closing,
+    run,
+    said,
+    update,
+    withdraw,
+)
 
 from exabgp_bfd.core.model import (
     Advertised,
@@ -22,129 +38,21 @@ from exabgp_bfd.core.model import (
     Answer,
     Neighbor,
     Outcome,
-    Route,
     SpeakerError,
     Watchdog,
     Withdraw,
 )
-from exabgp_bfd.speaker import dialect, pipe
+from exabgp_bfd.speaker import backlog, pipe
+from exabgp_bfd.speaker.dialect import Dialect, Speech
+from exabgp_bfd.speaker.ledger import Reply
 from exabgp_bfd.speaker.pipe import Pipe
-
-PATIENCE = 20.0
-"""Seconds until a wait is given up; never what is measured."""
-
-HEAD = '"exabgp": "5.0.0", "time": 1.0, "host" : "vm", "pid" : 1, "ppid" : 1, "counter": 1'
-NEIGHBOR = '"address": { "local": "127.0.0.1", "peer": "127.0.0.2" }, "asn": { "local": 1, "peer": 2 }'
-PEER = ip_address("127.0.0.2")
-UP = f'{{ {HEAD}, "type": "state", "neighbor": {{ {NEIGHBOR} , "state": "up" }} }}\n'.encode()
-SHUTDOWN = b'{ "exabgp": "5.0.0", "time": 1.0, "type": "notification", "notification": "shutdown" }\n'
-DONE, ERROR = b"done\n", b"error\n"
+from exabgp_bfd.storage.journal import Journal
 
 
-def update(direction: str, prefix: str = "203.0.113.1/32") -> bytes:
-    message = f'{{ "update": {{ "announce": {{ "ipv4 unicast": {{ "192.0.2.1": [ {{ "nlri": "{prefix}" }} ] }} }} }} }}'
-    neighbor = f'{NEIGHBOR} , "direction": "{direction}", "message": {message}'
-    return f'{{ {HEAD}, "type": "update", "neighbor": {{ {neighbor} }} }}\n'.encode()
-
-
-def route(number: int, **attributes) -> Route:
-    return Route(ip_network(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}/32"), **attributes)
-
-
-def announce(command: int, number: int | None = None, **attributes) -> Announce:
-    return Announce(command, "dns", route(command if number is None else number, **attributes))
-
-
-def withdraw(command: int, number: int | None = None) -> Withdraw:
-    return Withdraw(command, "dns", route(command if number is None else number))
-
-
-class ExaBGP:
-    """The other ends of both pipes, and everything that our side was told."""
-
-    def __init__(self, **settings) -> None:
-        self.stdin, self.their_out = os.pipe()
-        self.their_in, self.stdout = os.pipe()
-        os.set_blocking(self.their_in, False)
-        self.delivered = []
-        self.stored: list[bytes] = []
-        self.ended: list[str] = []
-        self.take = len
-        self.pipe = Pipe(
-            self.stdin,
-            self.stdout,
-            deliver=self.delivered.append,
-            store=self._store,
-            ended=self.ended.append,
-            **{"ack_timeout": PATIENCE, **settings},
-        )
-        self._rest = b""
-
-    def _store(self, lines, received) -> int:
-        assert received > 1_600_000_000_000_000, "microseconds since the epoch"
-        self.stored += lines
-        return self.take(lines)
-
-    def says(self, *lines: bytes) -> None:
-        os.write(self.their_out, b"".join(lines))
-
-    def reads(self) -> list[bytes]:
-        """The whole lines that are in the pipe now."""
-        chunks = [self._rest]
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.their_in, 1 << 20):
-                chunks.append(data)
-        *lines, self._rest = b"".join(chunks).split(b"\n")
-        return [line + b"\n" for line in lines]
-
-    async def until(self, what: Callable[[], object], why: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not what():
-            assert time.monotonic() < deadline, f"{why}: {self.pipe.counters}, {self.delivered[-3:]}"
-            await asyncio.sleep(0.002)
-
-    async def told(self, count: int) -> list[object]:
-        """What was delivered, once it is that many."""
-        await self.until(lambda: len(self.delivered) >= count, f"{count} deliveries")
-        return self.delivered
-
-    async def reads_lines(self, count: int) -> list[bytes]:
-        lines: list[bytes] = []
-        await self.until(lambda: lines.extend(self.reads()) or len(lines) >= count, f"{count} lines")
-        return lines
-
-    def fill(self) -> int:
-        """Sends commands until the pipe takes no more and some wait; the number of the first that waits."""
-        capacity = fcntl(self.stdout, F_GETPIPE_SZ)
-        for number in range(capacity):
-            self.pipe.send(announce(number))
-            if self.pipe.counters.written <= number:
-                return number
-        raise AssertionError("the pipe never filled")
-
-
-@contextlib.contextmanager
-def closing(exabgp: ExaBGP):
-    try:
-        yield exabgp
-    finally:
-        exabgp.pipe.close()
-        for descriptor in (exabgp.their_in, exabgp.their_out):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-
-def run(play, **settings) -> ExaBGP:
-    """Plays `play(exabgp)` in a loop of its own, with the pipe started before and closed after."""
-
-    async def main() -> ExaBGP:
-        with closing(ExaBGP(**settings)) as exabgp:
-            exabgp.pipe.start(asyncio.get_running_loop())
-            async with asyncio.timeout(60):
-                await play(exabgp)
-        return exabgp
-
-    return asyncio.run(main())
+@pytest.fixture
+def no_window(monkeypatch):
+    """Announces that only a full pipe holds back."""
+    monkeypatch.setattr(pipe, "WINDOW", 1 << 30)
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -154,7 +62,7 @@ def test_answers_are_matched_in_order_across_events():
     async def play(exabgp):
         for command in (1, 2, 3):
             exabgp.pipe.send(announce(command))
-        assert await exabgp.reads_lines(3) == [dialect.line(announce(command)) for command in (1, 2, 3)]
+        assert await exabgp.reads_lines(3) == [said(announce(command)) for command in (1, 2, 3)]
         assert exabgp.pipe.waiting == 3
         exabgp.says(UP, DONE, update("send"), ERROR, update("receive"), UP, DONE)
         assert await exabgp.told(6) == [
@@ -177,12 +85,12 @@ def test_an_error_comes_with_the_text_before_it_and_only_with_that():
     async def play(exabgp):
         for command in (1, 2, 3):
             exabgp.pipe.send(announce(command))
-        exabgp.says(b"one line\n", b"error: no such route\n", UP, ERROR, DONE, b'{ "body": 1 }\n', ERROR)
+        exabgp.says(b"one line\n", b"error: no\n", b"error: such route\n", UP, ERROR, DONE, b'{ "body": 1 }\n', ERROR)
         answers = [one for one in await exabgp.told(4) if isinstance(one, Answer)]
         assert answers == [
-            Answer(1, Outcome.ERROR, "one line error: no such route"),
+            Answer(1, Outcome.ERROR, "error: no error: such route"),
             Answer(2, Outcome.DONE),
-            Answer(3, Outcome.ERROR, '{ "body": 1 }'),
+            Answer(3, Outcome.ERROR),
         ]
 
     run(play)
@@ -191,7 +99,7 @@ def test_an_error_comes_with_the_text_before_it_and_only_with_that():
 def test_a_long_answer_keeps_its_end():
     async def play(exabgp):
         exabgp.pipe.send(announce(1))
-        exabgp.says(b"x" * 10_000 + b"\n", b"the reason\n", ERROR)
+        exabgp.says(b"error: " + b"x" * 10_000 + b"\n", b"error: the reason\n", ERROR)
         (answer,) = await exabgp.told(1)
         assert len(answer.text) <= 500
         assert answer.text.endswith("the reason")
@@ -211,8 +119,12 @@ def test_answers_nobody_waits_for_are_counted():
 def test_a_broken_event_is_no_answer():
     async def play(exabgp):
         exabgp.pipe.send(announce(1))
-        exabgp.says(b'{ "exabgp": "4.0.1", "type": "refresh", "afi": ""ipv4"" }\n', UP)
+        # The first is one of those that are known, and is set right; the second is cut short.
+        exabgp.says(b'{ "exabgp": "4.0.1", "type": "refresh", "afi": ""ipv6"" }\n')
+        exabgp.says(b'{ "exabgp": "4.0.1", "type": "refresh", "afi": "ipv4"\n', UP)
         assert await exabgp.told(1) == [Neighbor(PEER, "up")]
+        assert exabgp.pipe.counters.repaired == 1
+        assert exabgp.pipe.counters.events == 2
         assert exabgp.pipe.counters.quarantined == 1
         assert "ipv4" in exabgp.pipe.last_quarantined
         assert exabgp.pipe.waiting == 1
@@ -290,7 +202,7 @@ def test_commands_without_any_answer_do_not_pile_up(monkeypatch):
             exabgp.pipe.send(announce(command))
             await exabgp.told(command + 1)
         assert [answer.outcome for answer in exabgp.delivered] == [Outcome.TIMEOUT] * 50
-        assert len(exabgp.pipe._pending) <= 1
+        assert len(exabgp.pipe._ledger) <= 1
 
     run(play, ack_timeout=0.002)
 
@@ -353,7 +265,7 @@ def test_a_receiver_that_fails_keeps_nothing_back():
 # --- a pipe that nobody reads ---------------------------------------------------------------------------------------
 
 
-def test_a_full_pipe_does_not_hold_up_and_nothing_is_lost():
+def test_a_full_pipe_does_not_hold_up_and_nothing_is_lost(no_window):
     async def play(exabgp):
         waits = exabgp.fill()
         # The loop is here again, though nobody read: what follows waits in our queue.
@@ -363,9 +275,9 @@ def test_a_full_pipe_does_not_hold_up_and_nothing_is_lost():
             exabgp.pipe.send(withdraw(number))
         assert exabgp.pipe.counters.written == waits
         lines = await exabgp.reads_lines(waits + 300)
-        assert lines[:waits] == [dialect.line(announce(number)) for number in range(waits)]
-        withdraws = [dialect.line(withdraw(number)) for number in range(waits + 200, waits + 300)]
-        announces = [dialect.line(announce(number)) for number in range(waits, waits + 200)]
+        assert lines[:waits] == [said(announce(number)) for number in range(waits)]
+        withdraws = [said(withdraw(number)) for number in range(waits + 200, waits + 300)]
+        announces = [said(announce(number)) for number in range(waits, waits + 200)]
         assert lines[waits:] == withdraws + announces
         assert exabgp.pipe.waiting == exabgp.pipe.counters.written == waits + 300
         exabgp.says(DONE * (waits + 300))
@@ -375,12 +287,12 @@ def test_a_full_pipe_does_not_hold_up_and_nothing_is_lost():
         assert [answer.command for answer in answers] == written
         # And what comes now goes straight out again.
         exabgp.pipe.send(withdraw(5))
-        assert exabgp.reads() == [dialect.line(withdraw(5))]
+        assert exabgp.reads() == [said(withdraw(5))]
 
     run(play)
 
 
-def test_a_newer_command_for_a_prefix_overtakes_the_older():
+def test_a_newer_command_for_a_prefix_overtakes_the_older(no_window):
     async def play(exabgp):
         waits = exabgp.fill()
         first = 1_000_000
@@ -399,10 +311,10 @@ def test_a_newer_command_for_a_prefix_overtakes_the_older():
         assert all("overtaken" in answer.text for answer in overtaken)
         lines = await exabgp.reads_lines(waits + 4)
         assert lines[waits:] == [
-            dialect.line(withdraw(0, 70_000)),
-            dialect.line(announce(waits)),
-            dialect.line(announce(0, 70_001)),
-            dialect.line(announce(0, 70_002, med=2)),
+            said(withdraw(0, 70_000)),
+            said(announce(waits)),
+            said(announce(0, 70_001)),
+            said(announce(0, 70_002, med=2)),
         ]
         # Those that were overtaken were never written, so no answer is theirs.
         exabgp.says(DONE * waits, DONE, DONE, ERROR, DONE)
@@ -418,7 +330,7 @@ def test_a_newer_command_for_a_prefix_overtakes_the_older():
     run(play)
 
 
-def test_a_command_for_other_neighbours_overtakes_nothing():
+def test_a_command_for_other_neighbours_overtakes_nothing(no_window):
     """The withdraw from those who lose the route must not give way to the announce for those who keep it."""
 
     async def play(exabgp):
@@ -427,15 +339,15 @@ def test_a_command_for_other_neighbours_overtakes_nothing():
         exabgp.pipe.send(announce(1_000_001, 70_000, neighbors=(PEER,)))
         lines = await exabgp.reads_lines(waits + 3)
         assert lines[waits:] == [
-            dialect.line(withdraw(0, 70_000)),
-            dialect.line(announce(waits)),
-            dialect.line(announce(0, 70_000, neighbors=(PEER,))),
+            said(withdraw(0, 70_000)),
+            said(announce(waits)),
+            said(announce(0, 70_000, neighbors=(PEER,))),
         ]
 
     run(play)
 
 
-def test_a_newer_command_for_a_watchdog_overtakes_the_older_and_no_other():
+def test_a_newer_command_for_a_watchdog_overtakes_the_older_and_no_other(no_window):
     async def play(exabgp):
         waits = exabgp.fill()
         dns, web = Watchdog("dns"), Watchdog("web")
@@ -448,14 +360,14 @@ def test_a_newer_command_for_a_watchdog_overtakes_the_older_and_no_other():
         lines = await exabgp.reads_lines(waits + 3)
         assert lines[waits:] == [
             b"withdraw watchdog dns\n",
-            dialect.line(announce(waits)),
+            said(announce(waits)),
             b"announce watchdog web\n",
         ]
 
     run(play)
 
 
-def test_written_waits_for_what_was_not_taken_yet_and_not_for_answers():
+def test_written_waits_for_what_was_not_taken_yet_and_not_for_answers(no_window):
     async def play(exabgp):
         exabgp.fill()
         assert not await exabgp.pipe.written(0.05)
@@ -507,11 +419,11 @@ def test_lines_stay_whole_where_only_a_part_was_written():
         await exabgp.until(read_a_little, "13 lines")
         lines = whole.splitlines(keepends=True)
         assert parts > 13
-        assert sorted(lines) == sorted([*(dialect.line(command) for command in long), dialect.line(withdraw(100))])
+        assert sorted(lines) == sorted([*(said(command) for command in long), said(withdraw(100))])
         written = [line for line in lines if b"announce" in line]
-        assert written == [dialect.line(command) for command in long]
+        assert written == [said(command) for command in long]
         # The withdraw waited for the begun line alone.
-        assert lines.index(dialect.line(withdraw(100))) <= 65_536 // len(lines[0]) + 1
+        assert lines.index(said(withdraw(100))) <= 65_536 // len(lines[0]) + 1
         assert exabgp.pipe.counters.written == 13
 
     run(play)
@@ -524,6 +436,560 @@ def test_a_command_that_is_refused_changes_nothing():
         assert exabgp.reads() == []
         assert exabgp.pipe.waiting == exabgp.pipe.counters.written == 0
         assert exabgp.pipe.open
+
+    run(play)
+
+
+# --- announces wait in a window -------------------------------------------------------------------------------------
+
+
+def test_so_many_announces_are_unanswered_and_a_withdraw_passes_the_rest():
+    async def play(exabgp):
+        for number in range(300):
+            exabgp.pipe.send(announce(number))
+        assert len(exabgp.reads()) == pipe.WINDOW == 128
+        assert exabgp.pipe.waiting == 300
+        exabgp.pipe.send(withdraw(1_000))
+        # No turn of the loop was needed.
+        assert exabgp.reads() == [said(withdraw(1_000))]
+        exabgp.says(DONE * 28)
+        assert await exabgp.reads_lines(28) == [said(announce(number)) for number in range(128, 156)]
+        await exabgp.told(28)
+        exabgp.says(DONE * 101)
+        assert await exabgp.reads_lines(100) == [said(announce(number)) for number in range(156, 256)]
+        assert (await exabgp.told(129))[128] == Answer(1_000, Outcome.DONE)
+        while exabgp.pipe.waiting:
+            exabgp.says(DONE)
+            await asyncio.sleep(0)
+        await exabgp.told(301)
+        assert [answer.command for answer in exabgp.delivered] == [*range(128), 1_000, *range(128, 300)]
+        assert {answer.outcome for answer in exabgp.delivered} == {Outcome.DONE}
+        assert exabgp.pipe.counters.answered == exabgp.pipe.counters.written == 301
+
+    run(play)
+
+
+def test_a_withdraw_takes_out_the_announce_that_waits():
+    async def play(exabgp):
+        for number in range(130):
+            exabgp.pipe.send(announce(number))
+        exabgp.pipe.send(announce(130, 1_000, neighbors=(PEER,)))
+        exabgp.pipe.send(withdraw(131, 128))  # the same target
+        exabgp.pipe.send(withdraw(132, 1_000))  # all neighbours, among them that one
+        exabgp.reads()
+        assert [(answer.command, answer.outcome) for answer in await exabgp.told(2)] == [
+            (128, Outcome.TIMEOUT),
+            (130, Outcome.TIMEOUT),
+        ]
+        assert exabgp.pipe.counters.overtaken == 2
+        exabgp.says(DONE * 130)
+        assert await exabgp.reads_lines(1) == [said(announce(129))]
+        await exabgp.told(132)
+        assert exabgp.pipe.waiting == 1
+
+    run(play)
+
+
+def test_a_newer_word_overtakes_the_announce_that_waits():
+    async def play(exabgp):
+        for number in range(130):
+            exabgp.pipe.send(announce(number))
+        exabgp.pipe.send(announce(130, 128, med=5))
+        assert (await exabgp.told(1))[0].command == 128
+        exabgp.says(DONE * 128)
+        lines = await exabgp.reads_lines(130)
+        assert lines[128:] == [said(announce(129)), said(announce(0, 128, med=5))]
+
+    run(play)
+
+
+def test_those_without_an_answer_count_for_a_stalled_exabgp_has_them_yet(monkeypatch):
+    monkeypatch.setattr(pipe, "WINDOW", 3)
+
+    async def play(exabgp):
+        for number in range(5):
+            exabgp.pipe.send(announce(number))
+        assert [answer.command for answer in await exabgp.told(3)] == [0, 1, 2]
+        exabgp.pipe.ack_timeout = PATIENCE
+        assert len(exabgp.reads()) == 3
+        assert exabgp.pipe.waiting == 2
+        # It goes on: the answers are those of the first three, and make room.
+        exabgp.says(DONE * 2)
+        assert await exabgp.reads_lines(2) == [said(announce(3)), said(announce(4))]
+        exabgp.says(DONE, ERROR, DONE)
+        assert (await exabgp.told(5))[3:] == [Answer(3, Outcome.ERROR), Answer(4, Outcome.DONE)]
+
+    run(play, ack_timeout=0.05)
+
+
+def test_answers_that_never_come_do_not_hold_the_rest_back_for_ever(monkeypatch):
+    monkeypatch.setattr(pipe, "WINDOW", 3)
+    monkeypatch.setattr(pipe, "LATE_ANSWER", 0.1)
+
+    async def play(exabgp):
+        for number in range(5):
+            exabgp.pipe.send(announce(number))
+        await exabgp.told(3)
+        exabgp.pipe.ack_timeout = PATIENCE
+        # Nothing else happens here: the clock alone writes them.
+        assert len(await exabgp.reads_lines(5)) == 5
+        exabgp.says(DONE * 2)
+        assert (await exabgp.told(5))[3:] == [Answer(3, Outcome.DONE), Answer(4, Outcome.DONE)]
+
+    run(play, ack_timeout=0.05)
+
+
+def test_a_full_queue_says_so_and_counts(monkeypatch, no_window):
+    monkeypatch.setattr(backlog, "LONGEST", 2)
+
+    async def play(exabgp):
+        waits = exabgp.fill()
+        exabgp.pipe.send(announce(1_000_000))
+        exabgp.pipe.send(announce(1_000_001))
+        exabgp.pipe.send(announce(1_000_002, waits, med=7))  # a newer word for what waits
+        for number in range(1_000_003, 1_000_006):
+            exabgp.pipe.send(withdraw(number))
+        answers = await exabgp.told(3)
+        assert [(answer.command, answer.outcome) for answer in answers] == [
+            (1_000_001, Outcome.TIMEOUT),
+            (waits, Outcome.TIMEOUT),
+            (1_000_005, Outcome.TIMEOUT),
+        ]
+        assert ["queue full" in answer.text for answer in answers] == [True, False, True]
+        assert exabgp.pipe.counters.overflowed == 2
+        assert (await exabgp.reads_lines(waits + 4))[waits:] == [
+            said(withdraw(1_000_003)),
+            said(withdraw(1_000_004)),
+            said(announce(1_000_000)),
+            said(announce(0, waits, med=7)),
+        ]
+
+    run(play)
+
+
+def test_what_waited_is_held_against_what_is_known_when_it_is_written(monkeypatch):
+    monkeypatch.setattr(pipe, "WINDOW", 1)
+
+    async def play(exabgp):
+        lines = {1: b"one\n", 2: b"two\n", 3: b"three\n"}
+        monkeypatch.setattr(pipe.dialect, "line", lambda command, speech: lines[command.command])
+        for number in lines:
+            exabgp.pipe.send(announce(number))
+
+        def newer(command, speech) -> bytes:
+            assert speech is exabgp.pipe.speech
+            if command.command == 2:
+                raise SpeakerError("nobody can carry it now")
+            return b"drei\n"
+
+        monkeypatch.setattr(pipe.dialect, "line", newer)
+        exabgp.pipe.speech = Speech(Dialect.V4, PEERS)
+        exabgp.says(DONE)
+        assert await exabgp.told(2) == [
+            Answer(1, Outcome.DONE),
+            Answer(2, Outcome.ERROR, "nobody can carry it now"),
+        ]
+        assert exabgp.reads() == [b"one\n", b"drei\n"]
+
+    run(play)
+
+
+# --- announces that are held ------------------------------------------------------------------------------------------
+
+
+def test_an_announce_that_may_not_be_said_yet_is_held_until_it_may():
+    async def play(exabgp):
+        exabgp.pipe.speech = Speech()
+        exabgp.pipe.send(announce(1))
+        exabgp.pipe.send(announce(2, next_hop=ip_address("192.0.2.1")))  # may go to anybody
+        exabgp.pipe.send(withdraw(3))
+        exabgp.pipe.send(announce(4, 1, neighbors=(PEER,)))  # after the one for all of them
+        assert exabgp.reads() == [said(announce(2, next_hop=ip_address("192.0.2.1"))), said(withdraw(3))]
+        exabgp.pipe.speech = SPEECH
+        assert exabgp.reads() == [said(announce(1)), said(announce(4, 1, neighbors=(PEER,)))]
+        exabgp.says(DONE * 4)
+        assert [answer.command for answer in await exabgp.told(4)] == [2, 3, 1, 4]
+
+    run(play)
+
+
+def test_a_withdraw_takes_out_what_is_held():
+    async def play(exabgp):
+        exabgp.pipe.speech = Speech()
+        exabgp.pipe.send(announce(1))
+        exabgp.pipe.send(withdraw(2, 1))
+        assert [(answer.command, answer.outcome) for answer in await exabgp.told(1)] == [(1, Outcome.TIMEOUT)]
+        exabgp.pipe.speech = SPEECH
+        assert exabgp.reads() == [said(withdraw(0, 1))]
+
+    run(play)
+
+
+def test_what_is_held_too_long_is_refused_with_the_reason():
+    async def play(exabgp):
+        exabgp.pipe.speech = Speech()
+        exabgp.pipe.send(announce(1))
+        (answer,) = await exabgp.told(1)
+        assert (answer.command, answer.outcome) == (1, Outcome.ERROR)
+        assert "no neighbours yet" in answer.text
+        assert exabgp.pipe.waiting == 0
+
+    run(play, ack_timeout=0.05)
+
+
+# --- secrets --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line", [b'md5-password "hidden";', b'{ "md5-password": "hidden" }', b"MD5-PASSWORD hidden", b"password hidden"]
+)
+def test_a_password_that_exabgp_shows_is_kept_nowhere(line):
+    async def play(exabgp):
+        exabgp.says(line + b"\n")
+        await exabgp.until(lambda: exabgp.pipe.last_quarantined, "the line")
+        assert "hidden" not in exabgp.pipe.last_quarantined
+        exabgp.pipe.send(withdraw(1))
+        exabgp.says(line + b"\n", ERROR)
+        (answer,) = await exabgp.told(1)
+        assert answer.text == ""
+        replies = ask(exabgp)
+        exabgp.says(line + b"\n", DONE)
+        reply = await replied(exabgp, replies)
+        assert reply.lines == (line.decode(),)
+        assert "hidden" not in repr(reply)
+        assert exabgp.stored == []
+
+    run(play)
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+QUESTION = b"show neighbor configuration\n"
+
+
+def ask(exabgp, line: bytes = QUESTION, timeout: float = PATIENCE, **how) -> list[Reply]:
+    """Asks; the list gets the reply."""
+    replies: list[Reply] = []
+    exabgp.pipe.ask(line, replies.append, timeout, **how)
+    return replies
+
+
+async def replied(exabgp, replies: list[Reply]) -> Reply:
+    await exabgp.until(lambda: replies, "the reply")
+    (reply,) = replies
+    return reply
+
+
+def test_a_question_gets_its_lines_across_events_and_commands():
+    async def play(exabgp):
+        exabgp.pipe.send(withdraw(1))
+        exabgp.says(DONE)
+        await exabgp.told(1)
+        replies = ask(exabgp)
+        exabgp.pipe.send(withdraw(2))
+        assert await exabgp.reads_lines(3) == [said(withdraw(1)), QUESTION, said(withdraw(2))]
+        exabgp.says(b"neighbor 127.0.0.2 {\n", UP, b'\tlocal-as 1; # "done"\n', update("send"), b"}\n", DONE, ERROR)
+        reply = await replied(exabgp, replies)
+        assert reply == Reply(Outcome.DONE, ("neighbor 127.0.0.2 {", 'local-as 1; # "done"', "}"), True, 1)
+        assert (await exabgp.told(4))[1:] == [
+            Neighbor(PEER, "up"),
+            Advertised(PEER, ip_network("203.0.113.1/32"), announced=True),
+            Answer(2, Outcome.ERROR),
+        ]
+        assert exabgp.pipe.counters.body == 3
+        assert exabgp.pipe.counters.unmatched == 0
+
+    run(play)
+
+
+def test_a_question_that_is_refused_and_one_with_nothing_to_tell():
+    async def play(exabgp):
+        refused, empty = ask(exabgp), ask(exabgp)
+        exabgp.says(ERROR)
+        assert await replied(exabgp, refused) == Reply(Outcome.ERROR, (), True, 0)
+        exabgp.says(DONE)
+        assert await replied(exabgp, empty) == Reply(Outcome.DONE, (), True, 0)
+
+    run(play)
+
+
+def test_a_question_waits_for_all_commands_and_one_is_asked_at_a_time():
+    async def play(exabgp):
+        for number in range(1, 201):
+            exabgp.pipe.send(announce(number))
+        first, second = ask(exabgp, b"first\n"), ask(exabgp, b"second\n")
+        exabgp.says(DONE * 127)
+        lines = await exabgp.reads_lines(200)
+        await exabgp.told(127)
+        exabgp.pipe.send(withdraw(1_000))
+        exabgp.says(DONE * 73)
+        await exabgp.told(200)
+        assert [*lines, *exabgp.reads()][200:] == [said(withdraw(1_000))]
+        exabgp.says(DONE)
+        assert await exabgp.reads_lines(1) == [b"first\n"]
+        exabgp.says(b"a line\n", DONE)
+        # A command that came meanwhile is answered before the next is asked.
+        exabgp.pipe.send(announce(1_001))
+        assert (await replied(exabgp, first)).after == 1_000
+        assert exabgp.reads() == [said(announce(1_001))]
+        assert not second
+        exabgp.says(DONE)
+        assert await exabgp.reads_lines(1) == [b"second\n"]
+        exabgp.says(DONE)
+        assert (await replied(exabgp, second)).after == 1_001
+
+    run(play)
+
+
+def test_a_withdraw_does_not_wait_for_questions_that_wait():
+    async def play(exabgp):
+        for _ in range(pipe.QUESTIONS + 1):  # one of them is under way
+            ask(exabgp)
+        exabgp.pipe.send(withdraw(1))
+        assert exabgp.reads() == [QUESTION, said(withdraw(1))]
+
+    run(play)
+
+
+def test_questions_are_bounded():
+    async def play(exabgp):
+        replies = [ask(exabgp) for _ in range(pipe.QUESTIONS + 3)]
+        await exabgp.until(lambda: replies[-1], "the refusal")
+        assert replies[-1] == replies[-2] == [Reply(Outcome.TIMEOUT, (), False, 0)]
+        assert not any(replies[:-2])
+        assert exabgp.pipe.counters.overflowed == 2
+
+    run(play)
+
+
+def test_a_question_that_never_has_its_turn_is_given_up(monkeypatch):
+    monkeypatch.setattr(pipe, "QUESTION_PATIENCE", 0.1)
+
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        replies = ask(exabgp)
+        assert await replied(exabgp, replies) == Reply(Outcome.TIMEOUT, (), False, 0)
+        exabgp.says(DONE)
+        await exabgp.told(1)
+        assert exabgp.reads() == [said(announce(1))]
+
+    run(play)
+
+
+def test_a_late_answer_to_a_question_is_not_the_next_ones():
+    async def play(exabgp):
+        first = ask(exabgp, b"first\n", 0.05)
+        second = ask(exabgp, b"second\n")
+        assert await replied(exabgp, first) == Reply(Outcome.TIMEOUT, (), False, 0)
+        # Not asked while lines may come that are the first one's; commands are not held up.
+        exabgp.pipe.send(withdraw(1))
+        assert exabgp.reads() == [b"first\n", said(withdraw(1))]
+        exabgp.says(b"of the first\n", DONE, DONE)
+        assert await exabgp.told(1) == [Answer(1, Outcome.DONE)]
+        assert await exabgp.reads_lines(1) == [b"second\n"]
+        exabgp.says(b"of the second\n", DONE)
+        assert await replied(exabgp, second) == Reply(Outcome.DONE, ("of the second",), True, 1)
+
+    run(play)
+
+
+def test_a_body_that_stops_without_its_end_is_given_up_and_nothing_shifts():
+    async def play(exabgp):
+        exabgp.pipe.send(withdraw(1))
+        exabgp.says(DONE)
+        await exabgp.told(1)
+        first = ask(exabgp, timeout=0.7)
+        exabgp.says(b"a line\n")
+        assert await replied(exabgp, first) == Reply(Outcome.TIMEOUT, ("a line",), False, 1)
+        assert exabgp.pipe.answers
+        exabgp.pipe.send(withdraw(2))
+        exabgp.says(DONE, ERROR)
+        assert (await exabgp.told(2))[1] == Answer(2, Outcome.ERROR)
+
+    run(play)
+
+
+def test_lost_answers_are_found_out_by_a_question():
+    """ExaBGP forgot what it had to do: without this each later answer would go to an older command."""
+
+    async def play(exabgp):
+        lost = []
+        exabgp.pipe.answers_lost = lambda: lost.append(1)
+        for number in range(3):
+            exabgp.pipe.send(announce(number))
+        await exabgp.told(3)
+        assert lost
+        exabgp.pipe.ack_timeout = PATIENCE
+        replies = ask(exabgp)
+        exabgp.pipe.send(announce(3))
+        exabgp.says(b"neighbor 127.0.0.2 {\n", b"}\n", DONE, DONE)
+        assert (await replied(exabgp, replies)).complete
+        assert (await exabgp.told(4))[3] == Answer(3, Outcome.DONE)
+        assert exabgp.pipe.counters.unmatched == 0
+
+    run(play, ack_timeout=0.05)
+
+
+def test_what_is_answered_at_once_does_not_show_that():
+    """ExaBGP stalled with commands in its hands, and answers `version` before them."""
+
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        await exabgp.told(1)
+        exabgp.pipe.ack_timeout = PATIENCE
+        replies = ask(exabgp, b"version\n", in_turn=False)
+        exabgp.pipe.send(withdraw(2))
+        exabgp.says(b"exabgp 5.0.15\n", DONE, DONE, ERROR)
+        assert await replied(exabgp, replies) == Reply(Outcome.DONE, ("exabgp 5.0.15",), True, 1)
+        assert (await exabgp.told(2))[1] == Answer(2, Outcome.ERROR)
+
+    run(play, ack_timeout=0.05)
+
+
+def test_why_a_command_was_refused_is_no_part_of_a_question():
+    """ExaBGP 6 says it in a line of its own, and late."""
+
+    async def play(exabgp):
+        exabgp.pipe.send(announce(1))
+        await exabgp.told(1)
+        replies = ask(exabgp)
+        exabgp.says(b"error: no such route\n", ERROR, b"a line\n", DONE)
+        assert await replied(exabgp, replies) == Reply(Outcome.DONE, ("a line",), True, 1)
+
+    run(play, ack_timeout=0.05)
+
+
+@pytest.mark.parametrize("lost", ["missed", "overlong"])
+def test_a_body_of_which_lines_were_dropped_is_not_complete(monkeypatch, lost):
+    monkeypatch.setattr(pipe, "CONTROL_LINES", 10)
+    monkeypatch.setattr(pipe, "LONGEST_LINE", 1_000)
+
+    async def play(exabgp):
+        replies = ask(exabgp)
+        lines = [b"line\n"] * 30 if lost == "missed" else [b"line\n", b"x" * 1_500]
+        exabgp.says(*lines)
+        deadline = time.monotonic() + PATIENCE
+        while not getattr(exabgp.pipe.counters, lost) and time.monotonic() < deadline:
+            time.sleep(0.005)  # noqa: ASYNC251 - the loop must not take what is to be dropped
+        exabgp.says(b"\n", DONE)
+        reply = await replied(exabgp, replies)
+        assert reply.outcome is Outcome.DONE
+        assert reply.lines == ("line",) * (10 if lost == "missed" else 1)
+        assert not reply.complete
+
+    run(play)
+
+
+def test_the_end_answers_questions_too():
+    async def play(exabgp):
+        under_way, waits = ask(exabgp), ask(exabgp)
+        os.close(exabgp.their_out)
+        assert await replied(exabgp, under_way) == Reply(Outcome.TIMEOUT, (), False, 0)
+        assert await replied(exabgp, waits) == Reply(Outcome.TIMEOUT, (), False, 0)
+        assert await replied(exabgp, ask(exabgp)) == Reply(Outcome.TIMEOUT, (), False, 0)
+        assert exabgp.pipe.counters.overflowed == 0
+
+    run(play)
+
+
+# --- an ExaBGP that does not answer ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def brief_silence(monkeypatch):
+    monkeypatch.setattr(pipe, "SILENCE", 0.1)
+
+
+def test_where_answers_are_off_silence_ends_an_answer(brief_silence):
+    async def play(exabgp):
+        first, second = ask(exabgp, b"first\n"), ask(exabgp, b"second\n", timeout=0.1)
+        assert await exabgp.reads_lines(1) == [b"first\n"]
+        exabgp.says(b"one\n", UP, b"two\n")
+        assert await replied(exabgp, first) == Reply(Outcome.DONE, ("one", "two"), False, 0)
+        assert await exabgp.reads_lines(1) == [b"second\n"]
+        assert await replied(exabgp, second) == Reply(Outcome.TIMEOUT, (), False, 0)
+        exabgp.pipe.send(announce(1))
+        assert exabgp.pipe.waiting == 0
+        assert exabgp.reads() == [said(announce(1))]
+
+    run(play, answers=False)
+
+
+def find_out(exabgp) -> list[bool]:
+    """What the pipe tells of answers."""
+    told: list[bool] = []
+    exabgp.pipe.answers_changed = told.append
+    return told
+
+
+def test_that_answers_are_off_is_found_out_and_said_once(brief_silence, caplog):
+    async def play(exabgp):
+        told = find_out(exabgp)
+        first = ask(exabgp, timeout=0.7)
+        for number in range(300):
+            exabgp.pipe.send(announce(number))
+        exabgp.says(b"exabgp 5.0.15\n")
+        assert await replied(exabgp, first) == Reply(Outcome.DONE, ("exabgp 5.0.15",), False, 0)
+        assert told == [False]
+        assert not exabgp.pipe.answers
+        # No command waits for an answer now, nor another for its place.
+        assert len(await exabgp.reads_lines(301)) == 301
+        for number in range(300, 600):
+            exabgp.pipe.send(announce(number))
+        assert len(await exabgp.reads_lines(300)) == 300
+        assert exabgp.pipe.waiting == 0
+        again = ask(exabgp)
+        exabgp.says(b"a line\n")
+        assert (await replied(exabgp, again)).lines == ("a line",)
+        assert exabgp.delivered == []
+        assert told == [False]
+
+    run(play, ack_timeout=PATIENCE)
+    assert caplog.text.count("does not answer commands") == 1
+
+
+def test_a_question_without_a_body_says_nothing_of_answers():
+    async def play(exabgp):
+        assert (await replied(exabgp, ask(exabgp, timeout=0.05))).outcome is Outcome.TIMEOUT
+        assert exabgp.pipe.answers
+
+    run(play)
+
+
+def test_a_single_end_that_is_lost_says_nothing_but_a_second_does(brief_silence, monkeypatch):
+    monkeypatch.setattr(pipe, "LATE_ANSWER", 0.05)
+
+    async def play(exabgp):
+        exabgp.pipe.send(withdraw(1))
+        exabgp.says(DONE)
+        await exabgp.told(1)
+        for answers in (True, False):
+            replies = ask(exabgp, timeout=0.7)
+            await exabgp.until(exabgp.reads, "the question")
+            exabgp.says(b"a line\n")
+            assert (await replied(exabgp, replies)).lines == ("a line",)
+            assert exabgp.pipe.answers is answers
+
+    run(play)
+
+
+def test_answers_that_come_after_all_are_those_of_their_commands(brief_silence):
+    """ExaBGP only stalled in the middle of an answer, for longer than anybody waits."""
+
+    async def play(exabgp):
+        told = find_out(exabgp)
+        replies = ask(exabgp, timeout=0.7)
+        exabgp.says(b"a line\n")
+        await replied(exabgp, replies)
+        exabgp.pipe.send(announce(1))
+        exabgp.pipe.send(announce(2))
+        exabgp.says(DONE)
+        await exabgp.until(lambda: exabgp.pipe.answers, "the answers")
+        exabgp.pipe.send(announce(3))
+        exabgp.says(ERROR, ERROR, DONE)
+        assert await exabgp.told(1) == [Answer(3, Outcome.DONE)]
+        assert told == [False, True]
+        assert exabgp.pipe.counters.unmatched == 0
 
     run(play)
 
@@ -550,7 +1016,7 @@ def test_a_closed_stdout_ends_once():
     run(play)
 
 
-def test_a_stdout_closed_while_commands_wait_ends_once():
+def test_a_stdout_closed_while_commands_wait_ends_once(no_window):
     async def play(exabgp):
         waits = exabgp.fill()
         os.close(exabgp.their_in)
@@ -603,6 +1069,7 @@ def test_an_empty_stdin_that_is_no_pipe_is_not_exabgps_end(tmp_path):
         out = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
         ended: list[str] = []
         one = Pipe(empty, out, deliver=ended.append, store=lambda *_: 0, ended=ended.append, answers=False)
+        one.speech = SPEECH
         try:
             one.start(asyncio.get_running_loop())
             await asyncio.to_thread(one._thread.join, PATIENCE)
@@ -612,7 +1079,7 @@ def test_an_empty_stdin_that_is_no_pipe_is_not_exabgps_end(tmp_path):
             assert ended == []
         finally:
             one.close()
-        assert (tmp_path / "out").read_bytes() == dialect.line(withdraw(1))
+        assert (tmp_path / "out").read_bytes() == said(withdraw(1))
 
     asyncio.run(main())
 
@@ -643,7 +1110,7 @@ def test_close_leaves_no_descriptor_and_no_thread():
     asyncio.run(main())
 
 
-def test_close_while_commands_wait_leaves_nothing_either():
+def test_close_while_commands_wait_leaves_nothing_either(no_window):
     async def main() -> None:
         before = descriptors()
         with closing(ExaBGP()) as exabgp:
@@ -691,7 +1158,31 @@ def test_close_without_start_and_after_the_loop():
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def test_stdin_is_drained_while_the_loop_is_blocked():
+def sleeps(wrote: threading.Event) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not wrote.is_set() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def spins(wrote: threading.Event) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not wrote.is_set() and time.monotonic() < deadline:
+        pass
+
+
+def is_debugged(wrote: threading.Event) -> None:
+    """As a debugger's prompt does: it waits for somebody to type."""
+    prompt, keyboard = os.pipe()
+    typist = threading.Thread(target=lambda: (wrote.wait(PATIENCE), os.write(keyboard, b"c\n")), daemon=True)
+    typist.start()
+    os.read(prompt, 10)
+    typist.join()
+    os.close(prompt)
+    os.close(keyboard)
+
+
+@pytest.mark.parametrize("hold", [sleeps, spins, is_debugged])
+def test_stdin_is_drained_whatever_holds_the_loop(hold):
     batch = b"".join(update("receive", f"10.0.0.{number}/32") for number in range(250))
     batches = 10_000_000 // len(batch) + 1
     wrote = threading.Event()
@@ -706,9 +1197,7 @@ def test_stdin_is_drained_while_the_loop_is_blocked():
         writer = threading.Thread(target=write, daemon=True)
         writer.start()
         # This holds the loop's thread: no callback can run until the other side has written everything.
-        deadline = time.monotonic() + PATIENCE
-        while not wrote.is_set() and time.monotonic() < deadline:
-            time.sleep(0.01)  # noqa: ASYNC251 - to block the loop is the point
+        hold(wrote)
         assert wrote.is_set(), "ExaBGP would be frozen"
         writer.join(PATIENCE)
         await exabgp.until(lambda: exabgp.pipe.counters.read == batches * 250, "all lines")
@@ -716,6 +1205,38 @@ def test_stdin_is_drained_while_the_loop_is_blocked():
         assert exabgp.stored[-1] == update("receive", "10.0.0.249/32").rstrip()
 
     run(play)
+
+
+@pytest.mark.parametrize("disk", ["stalled", "never there"])
+def test_stdin_is_drained_while_the_journal_cannot_write(tmp_path, disk):
+    journal = Journal(tmp_path / "journal.db", "fra1", max_messages=1_000)
+    other = None
+    if disk == "stalled":
+        journal.open()
+        other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        journal.start()
+
+    async def play(exabgp):
+        exabgp.pipe._store = journal.messages
+        lines = b"".join(update("receive", f"10.0.0.{number}/32") for number in range(250))
+        for _ in range(20):
+            await asyncio.to_thread(exabgp.says, lines)
+        exabgp.pipe.send(withdraw(1))
+        exabgp.says(UP, DONE)
+        assert await exabgp.told(2) == [Neighbor(PEER, "up"), Answer(1, Outcome.DONE)]
+        counters = exabgp.pipe.counters
+        assert counters.read == 5_002
+        assert counters.stored + counters.refused == 5_001
+        assert counters.stored >= 1_000
+        assert counters.dropped == counters.refused > 0
+
+    try:
+        run(play)
+    finally:
+        if other is not None:
+            other.close()
+        journal.stop(PATIENCE)
 
 
 def test_received_updates_go_to_the_store_alone():
@@ -787,6 +1308,21 @@ def test_beyond_the_bound_events_are_dropped_and_answers_never(monkeypatch):
         assert exabgp.pipe.counters.dropped == 21 + 50
         # They are stored all the same.
         assert exabgp.pipe.counters.stored == 31
+
+    run(play)
+
+
+def test_even_answers_are_bounded(monkeypatch):
+    monkeypatch.setattr(pipe, "CONTROL_LINES", 10)
+    monkeypatch.setattr(pipe, "ANSWER_LINES", 20)
+
+    async def play(exabgp):
+        exabgp.says(DONE * 50)
+        deadline = time.monotonic() + PATIENCE
+        while exabgp.pipe.counters.read < 50 and time.monotonic() < deadline:
+            time.sleep(0.005)  # noqa: ASYNC251 - to block the loop is the point
+        await exabgp.until(lambda: exabgp.pipe.counters.unmatched == 20, "those that fitted")
+        assert exabgp.pipe.counters.missed == 30
 
     run(play)
 
