@@ -90,6 +90,8 @@ class Speech:
     """All its neighbours; None: not known yet."""
     spelled: tuple[tuple[Address, str], ...] = ()
     """How its configuration writes the addresses that it writes otherwise than we would: its selectors compare text."""
+    silent: bool = False
+    """Whether it was asked for its neighbours in vain, so that nothing but what could do harm waits for them any more."""
     _known: frozenset[Address] = field(init=False, repr=False, compare=False)
     _spellings: dict[Address, tuple[str, ...]] = field(init=False, repr=False, compare=False)
     _unfit: dict[tuple[int, bool], dict[Address, str]] = field(init=False, repr=False, compare=False)
@@ -108,13 +110,20 @@ class Speech:
         route = command.route
         if self.peers or not isinstance(command, Announce) or isinstance(route, Watchdog):
             return ""
-        if not route.neighbors and route.next_hop == "self":
+        if not route.neighbors and route.next_hop == "self" and not (self.silent and self._harmless(route)):
             return (
                 "ExaBGP has told of no neighbours yet, and next_hop = self may be of the other family for one of them"
             )
         if route.neighbors and self.dialect is Dialect.V6:
             return "ExaBGP has told of no neighbours yet, and takes a name that it does not know for all of them"
         return ""
+
+    def _harmless(self, route: Route) -> bool:
+        """Whether a route with `next-hop self` can be said to neighbours that are not known.
+
+        Most BGP sessions are IPv4's, over which 4.2 would lose its session by an IPv6 route; 5 answers `error` then.
+        """
+        return route.prefix.version == 4 or self.dialect is Dialect.V5
 
     def has(self, neighbor: Address) -> bool:
         """Whether ExaBGP is known to have such a neighbour."""

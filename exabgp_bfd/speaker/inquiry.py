@@ -207,6 +207,9 @@ class Inquiry:
             logger.warning("ExaBGP gave no usable answer about %s; it is asked again", what)
         if key != _PEERS and want.tries >= RIB_TRIES:
             return
+        if key == _PEERS and self._told is None and not self._pipe.speech.silent:
+            # An announce must not wait for ever for what ExaBGP does not say.
+            self._pipe.speech = replace(self._pipe.speech, silent=True)
         want.due = self._now() + min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(want.tries - 1, 10))
         newer = self._wants.get(key)
         if newer is not None:
@@ -272,7 +275,7 @@ class Inquiry:
                 speaks, self._version = found
                 if self._set is None and speaks is not self._dialect:
                     self._dialect = speaks
-                    self._pipe.speech = Speech(speaks)
+                    self._pipe.speech = Speech(speaks, silent=self._pipe.speech.silent)
                 logger.info("ExaBGP is %s, spoken to as %s", self._version, self._dialect)
                 return True
             if reply.outcome is not Outcome.ERROR:

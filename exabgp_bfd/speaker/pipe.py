@@ -430,8 +430,11 @@ class Pipe:
         self._advance()
 
     def _write_question(self) -> bool:
-        """Only when every command was answered, and the last question too: a body must belong to one question only."""
-        if not self._questions or self._backlog or self._ledger.live:
+        """Only when every command was answered, and the last question too: a body must belong to one question only.
+
+        What is held does not count: it may wait for what this question is about.
+        """
+        if not self._questions or self._backlog.withdraws or self._backlog.announces or self._ledger.live:
             return False
         if self._ledger.question is not None:
             if self._answers:

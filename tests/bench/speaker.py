@@ -13,6 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+_BODIES = {
+    b"version": b"exabgp 5.0.15\n",
+    b"show neighbor configuration": (
+        b"neighbor 192.0.2.254 {\n  local-address 192.0.2.1;\n  adj-rib-out true;\n"
+        b"  family {\n    ipv4 unicast;\n    ipv6 unicast;\n  }\n}\n"
+    ),
+}
+"""What ExaBGP says before its `done`, by the question."""
 _COMMAND = re.compile(rb"\b(announce|withdraw) route (\S+)")
 
 
@@ -42,7 +50,7 @@ class Speaker:
         self.pid = self._process.pid
         self.lines = 0
         self._said: list[Said] = []
-        self._answers: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._read, name="stdout", daemon=True)]
         if answers:
             # Not on the reader's thread: writing waits when a feed has filled the pipe, and stamps would be late.
@@ -94,7 +102,7 @@ class Speaker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(5)
-        self._answers.put(0)
+        self._answers.put(b"")
         for thread in self._threads:
             thread.join(5)
         assert self._process.stdout is not None
@@ -112,13 +120,12 @@ class Speaker:
                 command = _COMMAND.search(line)
                 if command:
                     self._said.append(Said(at, command[1].decode(), command[2].decode()))
+                self._answers.put(_BODIES.get(line, b"") + b"done\n")
             self.lines += len(lines)
-            self._answers.put(len(lines))
 
     def _answer(self) -> None:
-        while count := self._answers.get():
-            for _ in range(count):
-                try:
-                    os.write(self.stdin.fileno(), b"done\n")
-                except OSError:
-                    return
+        while answer := self._answers.get():
+            try:
+                os.write(self.stdin.fileno(), answer)
+            except OSError:
+                return

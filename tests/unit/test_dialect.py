@@ -407,6 +407,13 @@ def test_next_hop_self_for_all_waits_for_the_neighbours(which, prefix, peers):
 
 
 @pytest.mark.parametrize("which", [*OLD, Dialect.V6])
+def test_what_could_do_harm_waits_also_for_an_exabgp_that_does_not_name_its_neighbours(which):
+    silent = Speech(which, silent=True)
+    assert not silent.waits(Announce(1, "dns", Route(V4)))
+    assert bool(silent.waits(Announce(1, "dns", Route(V6)))) is (which is not Dialect.V5)
+
+
+@pytest.mark.parametrize("which", [None, *Dialect])
 def test_what_waits_for_nothing(which):
     unknown = Speech(which)
     assert not unknown.waits(Announce(1, "dns", Route(V4, HOP4)))

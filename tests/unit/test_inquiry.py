@@ -195,6 +195,23 @@ def test_a_question_that_fails_is_asked_again(caplog):
     assert "hidden" not in caplog.text
 
 
+def test_what_is_harmless_waits_no_longer_for_an_exabgp_that_does_not_name_its_neighbours():
+    script = Script()
+    script.answers[PEERS] = [ERROR]
+
+    async def play(exabgp, questions, script):
+        exabgp.pipe.send(announce(1))
+        while not exabgp.pipe.speech.silent or script.count(PEERS) < 3:
+            await asyncio.sleep(0.001)
+        while not any(line.startswith(b"announce") for line in script.asked):
+            await asyncio.sleep(0.001)
+        script.answers[PEERS] = [neighbor(ONE) + DONE]
+        while exabgp.pipe.speech.silent:
+            await asyncio.sleep(0.001)
+
+    converse(play, script)
+
+
 def test_a_fault_of_ours_ends_nothing(monkeypatch, caplog):
     async def play(exabgp, questions, script):
         faults = iter([ValueError("a fault")])
