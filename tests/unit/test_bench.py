@@ -48,7 +48,8 @@ def test_reaction_gives_a_table_and_its_figures_as_json(tmp_path):
 
 def test_under_load_what_was_fed_is_stored_and_the_clients_are_answered():
     done = bench(
-        *("--sessions", "5", "--samples", "2", "--interval", "0.2", "--feed", "500", "--no-peers", "--json", "-")
+        *("reaction", "--sessions", "5", "--samples", "2", "--interval", "0.2", "--feed", "500"),
+        *("--no-peers", "--json", "-"),
     )
     assert done.returncode == 0, done.stderr
     load = json.loads(done.stdout)["measures"]["reaction"]["situations"]["load"]

@@ -394,7 +394,8 @@ def test_thousands_without_an_answer_are_given_up_in_turns(monkeypatch):
             exabgp.pipe.send(announce(number))
         turn()
         await exabgp.told(100)
-        assert all(later - before <= 10 for before, later in itertools.pairwise(turns))
+        # A turn of the loop may have a slice of its own and one that a timer brings.
+        assert all(later - before <= 20 for before, later in itertools.pairwise(turns))
 
     run(play, ack_timeout=0.05)
 
