@@ -285,7 +285,9 @@ class Engine:
         """ExaBGP started anew, and has nothing but what its own configuration says."""
         order = service.ordered()
         for route in service.routes:
-            if order is not None and order.action is not Action.FREEZE:
+            # What is drained says nothing of a watchdog that was withdrawn until the drain is over: too late for it.
+            drained = order is not None and order.action is Action.DRAIN and isinstance(route.spec, Watchdog)
+            if order is not None and order.action is not Action.FREEZE and not (drained and route.said is None):
                 # The order is carried out in this breath, whatever is believed.
                 route.verified = route.said is None and isinstance(route.spec, Route)
             elif route.said is not None:
@@ -430,7 +432,9 @@ class Engine:
         """
         service, route = self._routes.by_prefix[prefix]
         undecided = not service.up and not service.down and service.ordered() is None
-        if not undecided or route.said is not None or not isinstance(route.spec, Route):
+        if not undecided or not isinstance(route.spec, Route):
+            return False
+        if route.said is not None or route.event is not None:  # we know what we said of it
             return False
         held = found.extra[prefix]
         route.said = route.spec if alike(route.spec, held, peer) else replace(held, neighbors=route.spec.neighbors)
@@ -783,7 +787,7 @@ class Engine:
                 case Timer.RECONCILE:
                     self._reconcile_again(now)
                 case Timer.WATCHDOG:
-                    self._routes.watchdogs(of, now)
+                    self._routes.watchdog(of[0], now, known=of[1])
                 case Timer.SERVICE:
                     service = self._inventory.services.get(of)
                     if service is not None:

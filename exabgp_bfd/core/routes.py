@@ -52,7 +52,9 @@ NAMES_IN_AN_EVENT = 20
 REPAIR = "repair"
 """The layer of commands that decide nothing new: ExaBGP is to hold what was said before."""
 WATCHDOG_PAUSE = 1.0
-"""Seconds after which watchdogs are said again: a reload takes its time."""
+"""Seconds after which watchdogs are said again, and within which what they have follows their word."""
+WATCHDOG_ROUTES = 10_000
+"""How many routes are known as some watchdog's, at most."""
 WATCHDOGS_AGAIN = 5.0
 WATCHDOGS_SELDOM = 300.0
 """Seconds between two such times, at first and in the end."""
@@ -110,6 +112,8 @@ class RouteTrack:
     repaired: int | None = None
     """The command that repaired what ExaBGP held otherwise: where that did not help, another will not."""
     event: int | None = None
+    since: float = 0.0
+    """When the last word was said."""
     gone: bool = False
     """True once it has no place in the plan: it is only waited for that ExaBGP takes its withdraw."""
     stray: bool = False
@@ -160,9 +164,15 @@ class RouteBook:
         """Withdraws from neighbours that a target no longer goes to, until ExaBGP takes them."""
         self.by_prefix: dict[Prefix, tuple[ServiceTrack, RouteTrack]] = {}
         """Whose each prefix is."""
-        self._watchdogs_again = float("-inf")
-        """When watchdogs may be said again."""
-        self._watchdogs_pause = WATCHDOGS_AGAIN
+        self._dogs: dict[str, tuple[ServiceTrack, RouteTrack]] = {}
+        """The watchdogs among what is owned."""
+        self._dogs_routes: dict[Prefix, str] = {}
+        """Whose each route is that followed a watchdog's word."""
+        self._dogs_due: set[str] = set()
+        """The watchdogs that will be said again."""
+        self._strangers_again = float("-inf")
+        """When routes of which nobody knows whose they are may have a watchdog said again."""
+        self._strangers_pause = WATCHDOGS_AGAIN
 
     def own(self, services: Iterable[ServiceTrack]) -> None:
         """Takes note of whose each target is from now on; a withdraw still owed goes over to who has it again."""
@@ -172,6 +182,7 @@ class RouteBook:
             for service, route in self._owners.values()
             if isinstance(route.spec, Route)
         }
+        self._dogs = {key: owner for key, owner in self._owners.items() if isinstance(owner[1].spec, Watchdog)}
         for key in self._owed.keys() & self._owners.keys():
             _, orphan = self._owed.pop(key)
             service, route = self._owners[key]
@@ -276,7 +287,7 @@ class RouteBook:
         if target != route.said:  # else ExaBGP says nothing new, and what was seen holds
             route.confirmed.clear()
             route.held.clear()
-        route.said, route.verified, route.accepted = target, True, None
+        route.said, route.verified, route.accepted, route.since = target, True, None, now
         route.unseen.clear()
         details = {**_target_details(told), "rule": rule, "layer": layer, **_inputs(service)}
         kind = "route_announce" if target is not None else "route_withdraw"
@@ -506,26 +517,37 @@ class RouteBook:
         self._timers.set(now, Timer.RETRY, Retry(service, route, route.event, rule, cause))
 
     def _watchdogs_may_differ(self, seen: Advertised, now: float) -> None:
-        """Somebody else's route changed: perhaps ExaBGP was reloaded, and said its watchdogs' routes by itself."""
-        if now < self._watchdogs_again:
-            return
-        differ = any(
-            isinstance(route.spec, Watchdog) and route.event is not None and route.announced is not seen.announced
-            for _, route in self._owners.values()
-        )
-        if differ:
-            # Where others change their routes all the time, that tells nothing: less and less often then.
-            calm = now >= self._watchdogs_again + 2 * self._watchdogs_pause
-            self._watchdogs_pause = WATCHDOGS_AGAIN if calm else min(2 * self._watchdogs_pause, WATCHDOGS_SELDOM)
-            self._watchdogs_again = now + self._watchdogs_pause
-            self._timers.set(now + WATCHDOG_PAUSE, Timer.WATCHDOG, seen.announced)
+        """Somebody else's route changed: perhaps ExaBGP was reloaded, and said its watchdogs' routes by itself.
 
-    def watchdogs(self, announced: bool, now: float) -> None:  # noqa: FBT001 - what was seen is what it is about
-        """Says the watchdogs again that are believed otherwise than what was seen of somebody's routes."""
-        for service, route in self._owners.values():
-            if isinstance(route.spec, Watchdog) and route.event is not None and route.announced is not announced:
-                rule = "routes that are not ours changed: ExaBGP may have been reloaded"
-                self._timers.set(now, Timer.RETRY, Retry(service, route, route.event, rule, route.event))
+        Which routes a watchdog has, only shows: they follow its word.
+        """
+        knows = self._dogs_routes.get(seen.prefix)
+        for key, (_, route) in self._dogs.items():
+            if route.event is None:
+                continue
+            if route.announced is seen.announced:
+                if now < route.since + WATCHDOG_PAUSE and len(self._dogs_routes) < WATCHDOG_ROUTES:
+                    self._dogs_routes.setdefault(seen.prefix, key)
+            elif key not in self._dogs_due and knows in (None, key):
+                # A reload takes its time, and so does our last word.
+                due = max(now, route.since) + WATCHDOG_PAUSE
+                if knows is None:
+                    due = max(due, self._strangers_again)
+                self._dogs_due.add(key)
+                self._timers.set(due, Timer.WATCHDOG, (key, knows is not None))
+
+    def watchdog(self, key: str, now: float, *, known: bool) -> None:
+        """Says a watchdog's last word again, for routes changed that are its own (`known`), or perhaps are."""
+        self._dogs_due.discard(key)
+        if not known:
+            # Where others change their routes all the time, that tells nothing: less and less often then.
+            calm = now >= self._strangers_again + 2 * self._strangers_pause
+            self._strangers_pause = WATCHDOGS_AGAIN if calm else min(2 * self._strangers_pause, WATCHDOGS_SELDOM)
+            self._strangers_again = now + self._strangers_pause
+        service, route = self._dogs.get(key, (None, None))
+        if service is not None and route is not None and route.event is not None:
+            rule = "routes that are not ours changed: ExaBGP may have been reloaded"
+            self._timers.set(now, Timer.RETRY, Retry(service, route, route.event, rule, route.event))
 
     # --- saying again -------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from itertools import pairwise
 
 import pytest
 from lab.house import (
@@ -38,7 +39,7 @@ from exabgp_bfd.core.model import (
 from exabgp_bfd.core.neighbors import IS_DOWN, NOT_SEEN
 from exabgp_bfd.core.reach import NO_SUCH_NEIGHBOR
 from exabgp_bfd.core.reconcile import Claim, alike, compare
-from exabgp_bfd.core.routes import SEEN_WITHIN, WATCHDOGS_AGAIN
+from exabgp_bfd.core.routes import SEEN_WITHIN
 
 BOTH = frozenset({"ipv4 unicast", "ipv6 unicast"})
 LOCAL = ip_address("203.0.113.254")
@@ -506,26 +507,70 @@ def test_what_a_predecessor_announced_and_exabgp_lost_is_announced_again():
 # --- watchdogs -------------------------------------------------------------------------------------------------------
 
 
+FOREIGN = Route(ip_network("198.51.100.0/24"))
+
+
+def watched(state, *, house=None) -> House:
+    """A house with a watchdog, whose last word is a while ago."""
+    house = house or House(service("dns", targets=(DOG,)))
+    house.done(house.started)
+    house.done(house.poll(s1=state))
+    house.wait(20.0)
+    return house
+
+
 def test_a_watchdog_is_said_again_when_routes_that_are_not_ours_change():
-    house = House(service("dns", targets=(DOG,)))
-    house.done(house.poll(s1=DOWN) or house.started)
-    house.peers(peer())
-    foreign = Route(ip_network("198.51.100.0/24"))
-    before = said(house.all)
-    assert before == ["-watchdog dns"]
-    effects = house.sent(foreign, N1) + house.wait(2.0)
+    house = watched(DOWN)
+    assert said(house.all) == ["-watchdog dns"]
+    effects = house.sent(FOREIGN, N1) + house.wait(2.0)
     assert said(effects) == ["-watchdog dns"], "ExaBGP announces a watchdog's routes by itself when it is reloaded"
-    assert said(house.sent(foreign, N1) + house.wait(2.0)) == [], "not all the time"
-    house.wait(10 * WATCHDOGS_AGAIN)
-    assert said(house.sent(foreign, N1) + house.wait(2.0)) == ["-watchdog dns"]
+
+
+def test_routes_of_strangers_have_it_said_again_less_and_less_often_but_never_in_vain():
+    house = watched(DOWN)
+    times = [house.now for _ in range(100) if said(house.sent(FOREIGN, N1, after=1.0))]
+    assert 3 <= len(times) <= 6
+    pauses = [later - before for before, later in pairwise(times)]
+    assert pauses == sorted(pauses)
+    house.wait(2 * 300.0)
+    assert said(house.sent(FOREIGN, N1) + house.wait(2.0)) == ["-watchdog dns"]
+
+
+def test_a_watchdog_is_said_again_at_once_when_its_own_routes_change():
+    house = watched(DOWN)
+    house.done(house.poll(s1=UP))
+    house.sent(FOREIGN, N1, after=0.1)
+    house.wait(20.0)
+    house.done(house.poll(s1=DOWN))
+    house.sent(FOREIGN, N1, announced=False, after=0.1)
+    house.wait(20.0)
+    for _ in range(5):
+        assert said(house.sent(FOREIGN, N1, after=2.0) + house.wait(1.5)) == ["-watchdog dns"], "each time"
+
+
+def test_what_follows_a_watchdogs_own_word_does_not_have_it_said_again():
+    house = watched(DOWN)
+    house.done(house.poll(s1=UP))
+    assert said(house.sent(FOREIGN, N1, after=0.1) + house.wait(5.0)) == []
+    house.done(house.poll(s1=DOWN))
+    assert said(house.sent(FOREIGN, N1, announced=False, after=0.1) + house.wait(5.0)) == []
+
+
+def test_one_watchdogs_routes_are_not_anothers():
+    house = House(service("dns", "edge1/s1", targets=(DOG,)), service("ntp", "edge1/s2", targets=(Watchdog("ntp"),)))
+    house.done(house.started)
+    house.done(house.poll(s1=DOWN, s2=UP))
+    house.sent(FOREIGN, N1, after=0.1)
+    house.wait(20.0)
+    assert said(house.sent(FOREIGN, N1, announced=False) + house.wait(2.0)) == ["+watchdog ntp"]
+    house.wait(20.0)
+    assert said(house.sent(FOREIGN, N1) + house.wait(2.0)) == [], "it is back as it should be"
 
 
 def test_a_watchdog_that_is_as_it_should_be_is_not_said_again():
-    house = House(service("dns", targets=(DOG,)))
-    house.done(house.poll(s1=UP))
-    foreign = Route(ip_network("198.51.100.0/24"))
-    assert said(house.sent(foreign, N1) + house.wait(2.0)) == []
-    assert said(house.sent(foreign, N1, announced=False) + house.wait(2.0)) == ["+watchdog dns"]
+    house = watched(UP)
+    assert said(house.sent(FOREIGN, N1) + house.wait(2.0)) == []
+    assert said(house.sent(FOREIGN, N1, announced=False) + house.wait(2.0)) == ["+watchdog dns"]
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
