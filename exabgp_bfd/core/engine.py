@@ -77,6 +77,7 @@ CLOCK_JUMP = 2.0
 """Seconds by which the wall clock may be set without anybody minding."""
 CLOCK_SETTLES = 60.0
 """Seconds after which a clock that jumped is believed, if it has not jumped again."""
+OLD_DIALECT = "4"
 PEERS_AGAIN = 10.0
 """Seconds between two questions which neighbours ExaBGP has."""
 NAMES_IN_AN_EVENT = 20
@@ -391,10 +392,19 @@ class Engine:
             self._routes.retry_refused(now)
             for address in [None] if first else came:
                 self._outbox.ask("rib", address, event)
+            if told.dialect == OLD_DIALECT:
+                self._warn_of_watchdogs(event)
         for peer in told.peers:
             if peer.graceful_restart:
                 self._warn_of_graceful_restart(peer.address)
         self._set_reconcile_timer(now)
+
+    def _warn_of_watchdogs(self, cause: int) -> None:
+        dogs = [name for name, each in self._inventory.services.items() if any(map(_is_watchdog, each.routes))]
+        if dogs:
+            reason = "ExaBGP 4.2 announces a watchdog's routes with each reload, and then no longer takes them back"
+            details = {"reason": f"{reason}: restart it instead, or use ExaBGP 5", "services": dogs[:NAMES_IN_AN_EVENT]}
+            self._outbox.event("exabgp_warning", source=Source.EXABGP, cause=cause, details=details)
 
     def _set_reconcile_timer(self, now: float) -> None:
         every = self._inventory.plan.reconcile
@@ -1458,6 +1468,10 @@ def _disable(inventory: Inventory, services: tuple[str, ...]) -> None:
     for name in services:
         if (service := inventory.services.get(name)) is not None:
             service.disabled = service.spec.disable_file is not None
+
+
+def _is_watchdog(route: RouteTrack) -> bool:
+    return isinstance(route.spec, Watchdog)
 
 
 def _apart(before: dict[str, Any], after: dict[str, Any]) -> tuple[list[str], list[str]]:

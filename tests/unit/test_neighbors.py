@@ -32,6 +32,7 @@ from exabgp_bfd.core.model import (
     Neighbor,
     Outcome,
     Peer,
+    Peers,
     Restored,
     Route,
     Watchdog,
@@ -138,6 +139,13 @@ def test_a_session_without_graceful_restart_is_not_warned_of():
     house = announced(peer())
     assert kinds(house.take(Negotiated(N1, BOTH, graceful_restart=False))) == []
     assert kinds(house.take(Negotiated(N1, BOTH))) == []
+
+
+@pytest.mark.parametrize(("dialect", "warned"), [("4", 1), ("5", 0)])
+def test_watchdogs_of_exabgp_4_are_warned_of(dialect, warned):
+    house = House(service("dns", targets=(DOG,)), service("ntp", prefixes=(V6,)))
+    effects = house.take(Peers((peer(),), "4.2.21", dialect))
+    assert [each.details["services"] for each in events(effects, "exabgp_warning")] == [["dns"]] * warned
 
 
 # --- UPDATEs seen, and not -------------------------------------------------------------------------------------------
