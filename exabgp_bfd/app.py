@@ -24,12 +24,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exabgp_bfd import __version__, logs
-from exabgp_bfd.config import DeviceSettings, LogSettings, Settings, describe
+from exabgp_bfd import __version__, keeper, logs
+from exabgp_bfd.config import DeviceSettings, Glimpse, Listen, LogSettings, Settings, describe
 from exabgp_bfd.core.engine import Engine
 from exabgp_bfd.core.model import (
     Announce,
     Answer,
+    Ask,
     BfdError,
     Clear,
     Clock,
@@ -48,6 +49,7 @@ from exabgp_bfd.core.model import (
     Outcome,
     Override,
     Pace,
+    Peers,
     Plan,
     Poll,
     Preview,
@@ -71,15 +73,22 @@ from exabgp_bfd.core.model import (
 )
 from exabgp_bfd.desk import WebDesk
 from exabgp_bfd.host import HostWatch
+from exabgp_bfd.lease import Lease
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
 from exabgp_bfd.outline import service_lines, window_line
 from exabgp_bfd.sources.snmp.client import Target, connect
 from exabgp_bfd.sources.snmp.poller import Poller
+from exabgp_bfd.speaker import dialect
+from exabgp_bfd.speaker.dialect import Dialect
+from exabgp_bfd.speaker.inquiry import Inquiry
 from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, take_over_stdio
+from exabgp_bfd.starts import BUCKET, Count, StartFile
+from exabgp_bfd.storage.database import JournalInUseError
 from exabgp_bfd.storage.inputs import InputLog
 from exabgp_bfd.storage.journal import Journal
 from exabgp_bfd.storage.queries import PAGE
 from exabgp_bfd.storage.reader import Reader
+from exabgp_bfd.waiting import WaitingRoom
 from exabgp_bfd.web.auth import SIGNATURE_HEADER, Key, new_key, sign
 
 if TYPE_CHECKING:
@@ -87,6 +96,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LAPSED_SHOWN = 100
+"""How many of the routes that a lease took are named in the event."""
 RETRY_SECONDS = 2.0
 """How often a start that failed is tried again."""
 HOUSEKEEPING_SECONDS = 1.0
@@ -125,7 +136,8 @@ _QUIET = frozenset({"snmp_poll", "route_confirmed"})
 _ALARMS = frozenset(
     {
         *("bfd_failure", "bfd_damped", "device_unreachable", "route_refused", "store_down", "guard_held"),
-        *("message_quarantined", "order_refused", "reload_refused"),
+        *("message_quarantined", "order_refused", "reload_refused", "lease_expired"),
+        *("neighbor_down", "neighbor_graceful_restart", "exabgp_warning", "route_unconfirmed", "reconciled"),
     }
 )
 _PARENT = "exabgp"
@@ -136,6 +148,8 @@ T = TypeVar("T")
 
 Load = Callable[[Path | None], Settings]
 """Reads the settings, from another file than usual where one is given; raises ConfigError."""
+GlimpseAt = Callable[[], Glimpse]
+"""What can be told of settings that `Load` refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +182,16 @@ class _Parts:
 class App:
     """The API process. All but the threads of stdin, journal, log and web happens on its loop."""
 
-    def __init__(self, load: Load, stdin: int, stdout: int, *, patient: bool) -> None:
+    def __init__(self, load: Load, stdin: int, stdout: int, *, patient: bool, glimpse: GlimpseAt = Glimpse) -> None:
         """`patient` waits for the remedy of a bad start: under ExaBGP each exit brings its respawn limit closer."""
         self._load = load
+        self._glimpse = glimpse
+        self._room = WaitingRoom()
+        self._kept = keeper.circumstances()
+        self._starts: Count | None = None
+        """How often ExaBGP has started us; None until it was counted."""
+        self._held_for = 0.0
+        self._lease: Lease | None = None
         self._patient = patient
         self._stopping = asyncio.Event()
         self._stop_reason = ""
@@ -178,6 +199,7 @@ class App:
         self._journal: Journal | None = None
         self._engine: Engine | None = None
         self._poller: Poller | None = None
+        self._inquiry: Inquiry | None = None
         self._metrics: Metrics | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._log: logs.Logs | None = None
@@ -209,7 +231,7 @@ class App:
             deliver=self.handle,
             store=self._store,
             ended=self._end,
-            answers=not _answers_are_off(os.environ),
+            answers=keeper.answers_are_on(os.environ),
         )
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -231,9 +253,11 @@ class App:
             self._open_log(LogSettings())
         try:
             parts = await self._patiently()
+            await self._room.close()
             if parts is not None:
                 await self._live(parts)
         finally:
+            await self._room.close()
             self.pipe.close()
             if self._log is not None:
                 self._log.stop()
@@ -245,21 +269,57 @@ class App:
         while not self._stopping.is_set():
             fault: Exception | None = None
             try:
+                await self._hold_up()
+                if self._stopping.is_set():
+                    break
                 return self._prepare()
             except BfdError as error:
                 if not self._patient:
                     raise
                 more = len(getattr(error, "errors", (error,))) - 1
-                wrong = f"{error}{f', and {more} more: `exabgp-bfd check` tells all of it' if more else ''}"
+                told = wrong = f"{error}{f', and {more} more: `exabgp-bfd check` tells all of it' if more else ''}"
+                # Whoever has the journal may want the address as well: it is left to them in turns.
+                shown = not (isinstance(error, JournalInUseError) and self._room.open)
             except Exception as error:  # a fault of ours must not bring ExaBGP's respawn limit closer either
                 if not self._patient:
                     raise
                 wrong, fault = f"{type(error).__name__}: {error}", error
+                # What some library says of itself may be anything, and is for the log alone.
+                told, shown = f"a fault of ours, {type(error).__name__}: the log tells more", True
             if wrong != said:
                 said = wrong
                 logger.error("cannot start yet: %s (trying again every %g s)", said, RETRY_SECONDS, exc_info=fault)
+            self._room.say(f"exabgp-bfd cannot start yet: {told}", RETRY_SECONDS)
+            await self._room.be_at(self._waits_at() if shown else None)
             await self._stops_within(RETRY_SECONDS)
         return None
+
+    async def _hold_up(self) -> None:
+        """Counts this start, and waits where one more in a short time could be ExaBGP's end. Once."""
+        if self._starts is not None or not self._patient or (self._kept is not None and self._kept.crashes):
+            return  # our keeper's other workers are no starts of ExaBGP's
+        journal = self._glimpse().journal
+        if journal is None:
+            return
+        wall = time.time()
+        self._starts = StartFile(journal).note(wall, _parent())
+        if self._starts.free_at is None:
+            return
+        self._held_for = max(0.0, self._starts.free_at - wall)
+        often = f"started {self._starts.number} times in {self._starts.within:.0f} s"
+        logger.error("%s: holding for %.0f s, for ExaBGP would end itself at the sixth", often, self._held_for)
+        self._room.say(f"exabgp-bfd was {often}, and waits: ExaBGP would end itself at the sixth", self._held_for)
+        await self._room.be_at(self._waits_at())
+        await self._stops_within(min(self._held_for, BUCKET))
+
+    def _waits_at(self) -> Listen | None:
+        """Where may be told that we wait: where the API will be, and nowhere else."""
+        seen = self._glimpse()
+        if seen.told:
+            return seen.api
+        if seen.journal is None:
+            return None
+        return _listen_of(StartFile(seen.journal).read().listens.get(seen.config))
 
     def _prepare(self) -> _Parts:
         """One attempt, from reading the settings on, for any of them may be the remedy; what failed leaves no trace."""
@@ -275,7 +335,7 @@ class App:
             keep_inputs=settings.storage.keep_inputs,
         )
         try:
-            restored = _with_exabgp(journal.open(), journal, settings.speaker.adopt_within)
+            restored = self._without_lapsed(_with_exabgp(journal.open(), journal, settings.speaker.adopt_within))
             present = self._watch.present(_disable_files(settings), LOOK_AT_START)
             disabled = tuple(service for service, there in present.items() if there)
             withdrawn = _withdrawn_lately(settings.plan, settings.storage.path)
@@ -309,8 +369,12 @@ class App:
         self._ephemeral = _ephemeral_key(settings)
         self._set_watch(settings)
         self._watch.found(parts.restored.disabled)
-        self._begin(parts, Start(_introduction(settings, describe(settings))))
+        self._begin(parts, Start(_introduction(settings, describe(settings), self.lifecycle())))
         self._watch.start(self.loop, parts.restored.wall, parts.made)
+        self._take_lease(settings, parts.restored)
+        if settings.api is not None and settings.file is not None:
+            StartFile(settings.storage.path).note_listen(str(settings.file.absolute()), str(settings.api))
+        self._begin_inquiry(settings)
         self._spawn("poller", parts.poller.run())
         self._spawn("web", self._serve(settings))
         self._spawn("housekeeping", self._keep_house())
@@ -324,6 +388,15 @@ class App:
         if self._inputs is not None:
             self._inputs.began(start, parts.restored, parts.made, round(parts.restored.wall * 1e6))
         self._move(start, now, wall)
+
+    def _begin_inquiry(self, settings: Settings) -> None:
+        """Asks ExaBGP what it is and has, from here on."""
+        before = self._tasks.pop("inquiry", None)
+        if before is not None:
+            before.cancel()
+        speaks = Dialect(settings.speaker.dialect) if settings.speaker.dialect != "auto" else None
+        inquiry = self._inquiry = Inquiry(self.pipe, self.handle, speaks=speaks, timeout=settings.speaker.ack_timeout)
+        self._spawn("inquiry", inquiry.run())
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[name] = asyncio.create_task(work, name=name)
@@ -367,6 +440,8 @@ class App:
         if not await asyncio.to_thread(journal.stop, JOURNAL_STOP_SECONDS):
             logger.error("the journal could not take everything before the end")
         await ended
+        if self._lease is not None:
+            self._lease.stop()
         if self._poller is not None:
             await self._poller.close()
         logger.info("stopped: %s", self._stop_reason)
@@ -458,6 +533,7 @@ class App:
             self._inputs.note(event, now, wall)
             if written:
                 self._inputs.flush()  # what led to a decision is on disk before it
+        self._note_for_lease(event, kept)
         if kept:
             # One transaction: a decision and what is remembered of it are both on disk, or neither.
             self._journal.together(kept, wall)
@@ -478,20 +554,27 @@ class App:
                     self._say(effect)
                     written.append(effect)
                     said = time.monotonic()
-                case Look():
-                    if self._poller is not None:
-                        self._poller.look(effect.device, effect.session)
-                case Pace():
-                    if self._poller is not None:
-                        self._poller.pace(effect.device, effect.quick)
-                case Forget():
-                    if self._poller is not None:
-                        self._poller.forget(effect.device, effect.session)
+                case Look() | Pace() | Forget():
+                    self._tell_poller(effect)
+                case Ask():
+                    if self._inquiry is not None:
+                        self._inquiry.ask(effect)
                 case Record():
                     kept.append(effect.event)
                 case Remember() | RememberOrder():
                     kept.append(effect)
         return written, kept, said
+
+    def _tell_poller(self, effect: Look | Pace | Forget) -> None:
+        if self._poller is None:
+            return
+        match effect:
+            case Look():
+                self._poller.look(effect.device, effect.session)
+            case Pace():
+                self._poller.pace(effect.device, effect.quick)
+            case Forget():
+                self._poller.forget(effect.device, effect.session)
 
     def _say(self, command: Command) -> None:
         try:
@@ -533,6 +616,78 @@ class App:
         if journal is None:
             return 0  # the pipe counts them as dropped
         return journal.messages(lines, received)
+
+    # --- the lease ----------------------------------------------------------------------------------------------
+
+    def _take_lease(self, settings: Settings, restored: Restored) -> None:
+        """From here on our keeper withdraws what asked for it, should we stop living."""
+        lapse = self._kept.lapse if self._kept is not None else None
+        if lapse is not None:
+            self._tell_of_lapse(lapse)
+        if self._kept is None:
+            if settings.speaker.lease is not None:
+                logger.warning("the lease watches only what ExaBGP has started, on Linux: nothing is watched")
+            return
+        self._lease = Lease(self._kept.board, lambda command: dialect.line(command, self.pipe.speech))
+        self._lease.start(self.loop, () if restored.expired else restored.believed)
+        self._renew_rules(settings)
+
+    def _note_for_lease(self, event: Input, kept: Sequence[object]) -> None:
+        if self._lease is None:
+            return
+        for told in kept:
+            if isinstance(told, Remember):
+                self._lease.note(told)
+        if isinstance(event, Peers):
+            self._lease.forget_lines()  # ExaBGP may be spoken to in another way now
+
+    def _renew_rules(self, settings: Settings) -> None:
+        if self._lease is not None:
+            self._lease.set_rules(settings.speaker.lease, settings.speaker.leased)
+        if settings.speaker.leased and settings.speaker.lease is None:
+            logger.warning("services have `lease = true`, but there is no [speaker] lease: they are not watched")
+
+    def _without_lapsed(self, restored: Restored) -> Restored:
+        """Without the routes that our keeper has withdrawn: nothing is announced of them any more."""
+        if self._kept is None or self._kept.lapse is None:
+            return restored
+        gone = set(self._kept.lapse.targets)
+        believed = tuple(each for each in restored.believed if (each.service, each.route.key) not in gone)
+        return replace(restored, believed=believed)
+
+    def _tell_of_lapse(self, lapse: keeper.Lapse) -> None:
+        """Records our keeper's withdraws, with what is believed of the routes now; it is told once that is kept."""
+        details = {
+            "seconds": round(lapse.seconds, 3),
+            "services": sorted({service for service, _ in lapse.targets}),
+            "routes": [key for _, key in lapse.targets[:LAPSED_SHOWN]],
+            "withdrawn": lapse.lines,
+        }
+        number = self.handle(Note("lease_expired", details))
+        journal, kept = self._journal, self._kept
+        if number is None or journal is None or kept is None:
+            return
+        forgotten = [Remember(service, key, None, number) for service, key in lapse.targets]
+        journal.together(forgotten, time.time_ns() // 1000)
+
+        def on_disk(future: concurrent.futures.Future[Any]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                kept.board.take(lapse.number)
+
+        journal.flushed(messages=False).add_done_callback(on_disk)
+
+    def lifecycle(self) -> dict[str, Any]:
+        """How often we were started, held up and replaced, for whoever wonders. Any thread."""
+        kept, starts = self._kept, self._starts
+        return {
+            "starts": starts.number if starts is not None else 1,
+            "held": round(self._held_for, 3),
+            "crashes": kept.crashes if kept is not None else 0,
+            "crashes_lately": kept.recent if kept is not None else 0,
+            "last_crash": kept.last_end or None if kept is not None else None,
+            "keeper": kept.keeper if kept is not None else None,
+            "lease": self.settings.speaker.lease if kept is not None else None,
+        }
 
     # --- housekeeping -------------------------------------------------------------------------------------------
 
@@ -589,6 +744,9 @@ class App:
             store_queue=lambda: journal.counters().queued_events + journal.counters().queued_messages,
             store_dropped=lambda: journal.counters().dropped_messages + journal.counters().overflowed_events,
             store_errors=lambda: journal.counters().write_errors,
+            crashes=lambda: self.lifecycle()["crashes"],
+            starts=lambda: self.lifecycle()["starts"],
+            held=lambda: self._held_for,
         )
 
     # --- the web ------------------------------------------------------------------------------------------------
@@ -803,6 +961,11 @@ class App:
         # To the engine they are no news, but to the input log, in which a reload has no plan and no files.
         self._watch.seen(checked.there)
         self.pipe.ack_timeout = settings.speaker.ack_timeout
+        if settings.speaker.dialect != before.speaker.dialect or self._inquiry is None:
+            self._begin_inquiry(settings)
+        else:
+            self._inquiry.timeout = settings.speaker.ack_timeout
+        self._renew_rules(settings)
         self._errand(self._retarget(settings))
         if [getattr(settings, name) for name in _OF_THE_WEB] != [getattr(before, name) for name in _OF_THE_WEB]:
             self._web_is_outdated = True
@@ -838,7 +1001,7 @@ def under_exabgp() -> bool:
     return driven_by_pipes()
 
 
-def run_process(load: Load) -> int:
+def run_process(load: Load, glimpse: GlimpseAt = Glimpse) -> int:
     """The API process from start to end; the exit status. Raises BfdError for a bad start at a terminal."""
     # ExaBGP leaves us umask 0137, under which a directory we make cannot be entered, not even by us.
     os.umask(0o027)
@@ -849,7 +1012,7 @@ def run_process(load: Load) -> int:
     stdin, stdout = take_over_stdio()
 
     async def live() -> int:
-        return await App(load, stdin, stdout, patient=patient).run()
+        return await App(load, stdin, stdout, patient=patient, glimpse=glimpse).run()
 
     return asyncio.run(live())
 
@@ -875,6 +1038,12 @@ def plan_lines(settings: Settings) -> Iterator[str]:
         guard = settings.plan.guard
         limit = guard.max_withdrawn if guard.max_withdrawn is not None else f"{guard.max_share:.0%} of the"
         yield f"guard: at most {limit} services are withdrawn for their health within {guard.within:g} s"
+    speaker = settings.speaker
+    if speaker.leased:
+        after = (
+            f"once we stall for {speaker.lease:g} s" if speaker.lease is not None else "never: [speaker] has no lease"
+        )
+        yield f"lease: the routes of {', '.join(speaker.leased)} are withdrawn {after}"
     for service in settings.plan.services:
         yield from service_lines(service)
 
@@ -994,7 +1163,7 @@ def _target(device: DeviceSettings) -> Target:
     )
 
 
-def _introduction(settings: Settings, description: Mapping[str, Any]) -> dict[str, Any]:
+def _introduction(settings: Settings, description: Mapping[str, Any], lifecycle: Mapping[str, Any]) -> dict[str, Any]:
     """What the `started` event tells."""
     return {
         "version": __version__,
@@ -1004,6 +1173,7 @@ def _introduction(settings: Settings, description: Mapping[str, Any]) -> dict[st
         "listen": str(settings.api) if settings.api is not None else None,
         "devices": [device.name for device in settings.targets],
         "services": [service.name for service in settings.plan.services],
+        "lifecycle": dict(lifecycle),
         "configuration": dict(description),
     }
 
@@ -1030,10 +1200,10 @@ def _local_address(settings: Settings) -> str:
     return socket.gethostname()
 
 
-def _answers_are_off(environ: Mapping[str, str]) -> bool:
-    """Whether ExaBGP was told to answer no command: then waiting for one would call every command unanswered."""
-    value = environ.get("exabgp_api_ack", environ.get("exabgp.api.ack", "true"))
-    return value.strip().lower() in {"false", "0", "off", "no", "disable", "disabled"}
+def _listen_of(text: str | None) -> Listen | None:
+    """An address as it was remembered."""
+    host, _, port = (text or "").rpartition(":")
+    return Listen(host.strip("[]"), int(port)) if host and port.isascii() and port.isdigit() else None
 
 
 def _with_exabgp(restored: Restored, journal: Journal, adopt_within: float) -> Restored:
@@ -1048,7 +1218,8 @@ def _with_exabgp(restored: Restored, journal: Journal, adopt_within: float) -> R
 
 def _parent() -> str:
     """The process that started us, told apart from any other that ever had its number."""
-    number = os.getppid()
+    kept = keeper.circumstances()
+    number = kept.exabgp if kept is not None else os.getppid()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         # After the program's name in parentheses, which may hold anything, the 20th field is the start time.

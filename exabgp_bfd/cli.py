@@ -9,14 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn
 
 import click
 
 from exabgp_bfd import __version__
-from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, load
-from exabgp_bfd.core.model import BfdError, ConfigError, Secret
+from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, SettingsError, glimpse, load
+from exabgp_bfd.core.model import Address, BfdError, ConfigError, Secret
 
 if TYPE_CHECKING:
     from exabgp_bfd.remote import Remote
@@ -111,6 +112,12 @@ def commands() -> None:
 
 @commands.command()
 @_one_device
+@click.option(
+    "--lease",
+    metavar="SECONDS",
+    help="Withdraw the routes of services with `lease = true` once the main loop has not run for so long. "
+    f"[{VARIABLES['--lease']}]",
+)
 def run(config: Path | None, prefixes: tuple[str, ...], **flags: str | None) -> int:
     """The API process that ExaBGP starts: `process bfd { run exabgp-bfd run --config FILE; encoder json; }`.
 
@@ -120,7 +127,9 @@ def run(config: Path | None, prefixes: tuple[str, ...], **flags: str | None) -> 
     from exabgp_bfd import app  # noqa: PLC0415
 
     overrides = Overrides(prefixes=prefixes or None, **flags)
-    return app.run_process(lambda file: load(file or config, overrides, os.environ))
+    return app.run_process(
+        lambda file: load(file or config, overrides, os.environ), lambda: glimpse(config, overrides, os.environ)
+    )
 
 
 def _running(*, config: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -159,21 +168,114 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="As a JSON docum
 
 @commands.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--exabgp-conf",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="ExaBGP's own configuration: also which of its neighbours would get each route, and which not and why.",
+)
 @click.option("--against-running", is_flag=True, help="Also what would change at once if the running program took it.")
 @_running(config=False)
-def check(file: Path, *, against_running: bool, url: str | None, key: str | None) -> None:
+def check(file: Path, *, exabgp_conf: Path | None, against_running: bool, url: str | None, key: str | None) -> None:
     """Validates FILE and prints the plan, with the exact commands ExaBGP would get.
 
-    With --against-running the running program, which must be able to read FILE, says what it would announce and
-    withdraw, in order. It is asked where FILE says that the API listens, unless --url says otherwise.
+    Each of them is tried on ExaBGP's own parser; one that it refuses, or a route that no neighbour could get, makes the
+    exit status 2. With --against-running the running program, which must be able to read FILE, says what it would
+    announce and withdraw, in order. It is asked where FILE says that the API listens, unless --url says otherwise.
     """
-    from exabgp_bfd import app  # noqa: PLC0415
+    from exabgp_bfd import app, proof  # noqa: PLC0415
 
     settings = load(file, Overrides(), os.environ)
     _say(app.plan_lines(settings))
+    found = proof.prove(settings.plan, file, form=settings.speaker.dialect, conf=exabgp_conf)
+    _say(["", *found.lines, *(f"warning: {warning}" for warning in found.warnings)])
     if against_running:
         preview = _reach(url, key, file).preview(file.absolute())
         _say(["", "against the running program:", *_preview_lines(preview)])
+    if found.faults:
+        raise SettingsError(found.faults)
+
+
+_ASN = click.IntRange(1, 4294967295)
+
+
+@commands.command()
+@click.option(
+    "--config",
+    "-c",
+    envvar=CONFIG_VARIABLE,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=f"Our configuration: its services name neighbours and families. [{CONFIG_VARIABLE}]",
+)
+@click.option(
+    "--exabgp-version", type=click.Choice(["4", "5", "6"]), help="Default: `dialect` of the configuration, or 5."
+)
+@click.option(
+    "--neighbor", "neighbors", multiple=True, metavar="ADDRESS", help="A router that takes the routes; may be repeated."
+)
+@click.option(
+    "--local-address",
+    "locals_",
+    multiple=True,
+    metavar="ADDRESS",
+    help="This host's end of the BGP sessions; one IPv4 and one IPv6 address at the most.",
+)
+@click.option("--local-as", type=_ASN, metavar="N", help="Our AS number.")
+@click.option("--peer-as", type=_ASN, multiple=True, metavar="N", help="The neighbour's; once, or for each neighbour.")
+@click.option("--router-id", metavar="ADDRESS", help="An IPv4 address; default: the IPv4 --local-address.")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="The neighbour's TCP port; default: 179.")
+def exabgp_conf(
+    config: Path | None,
+    *,
+    exabgp_version: Literal["4", "5", "6"] | None,
+    neighbors: tuple[str, ...],
+    locals_: tuple[str, ...],
+    local_as: int | None,
+    peer_as: tuple[int, ...],
+    router_id: str | None,
+    port: int | None,
+) -> None:
+    """Prints the `process` and `neighbor` sections for ExaBGP's configuration.
+
+    What is not given is marked FILL IN.
+
+    \b
+    exabgp-bfd exabgp-conf --config /etc/exabgp-bfd/exabgp-bfd.toml --neighbor 192.0.2.254 \\
+        --local-address 192.0.2.10 --local-as 65001 --peer-as 65000 > /etc/exabgp/exabgp.conf
+    """
+    from exabgp_bfd import stanza  # noqa: PLC0415
+
+    settings = None if config is None else load(config, Overrides(), os.environ)
+    plan = None if settings is None else settings.plan
+    try:
+        identifier = None if router_id is None else IPv4Address(router_id)
+    except ValueError:
+        raise click.UsageError(f"--router-id: {router_id!r} is no IPv4 address") from None
+    sessions = stanza.sessions(
+        plan,
+        neighbors=_addresses("--neighbor", neighbors),
+        locals_=_addresses("--local-address", locals_),
+        local_as=local_as,
+        peer_as=peer_as,
+        router_id=identifier,
+        port=port,
+    )
+    form = settings.speaker.dialect if settings is not None else "auto"
+    version = exabgp_version or ("5" if form == "auto" else form)
+    file = stanza.USUAL_FILE if config is None else config.absolute()
+    run_line = (*stanza.program(), "run", "--config", str(file))
+    text = list(stanza.lines(stanza.Wanted(run_line, plan, sessions, version)))
+    _say(text)
+    if count := stanza.gaps(text):
+        click.echo(f"{PROGRAM} exabgp-conf: {count} of the lines say {stanza.FILL_IN}", err=True)
+
+
+def _addresses(flag: str, texts: tuple[str, ...]) -> tuple[Address, ...]:
+    try:
+        return tuple(ip_address(text) for text in texts)
+    except ValueError as error:
+        raise click.UsageError(f"{flag}: {error}") from None
 
 
 def _webhook_secret(text: str) -> Secret:

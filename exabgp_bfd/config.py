@@ -8,6 +8,7 @@ No text of an error ever holds the value of a secret key.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import socket
@@ -79,8 +80,14 @@ WATCHDOG_FATAL: Final = frozenset(
     {"json", "debug", "crash", "shutdown", "restart", "reset", "operational", "disable-ack", "silence-ack"}
 )
 """What no watchdog's name may hold, since ExaBGP finds it in a line; a test holds it against speaker/dialect.py."""
-_WATCHDOG_COMMANDS: Final = frozenset({"announce", "withdraw", "version", "teardown", "reload", "help", "enable-ack"})
+_WATCHDOG_COMMANDS: Final = frozenset(
+    {"announce", "withdraw", "version", "teardown", "reload", "help", "enable-ack", "flush", "clear"}
+)
 """What no watchdog may be called: ExaBGP takes a line that ends with one of these for that command (5.0.15)."""
+SHORTEST_RECONCILE: Final = 10.0
+"""Seconds; while ExaBGP answers, it executes no command."""
+SHORTEST_LEASE: Final = 2.0
+"""Seconds; a start of ours takes one or two."""
 
 
 class SettingsError(ConfigError):
@@ -127,6 +134,10 @@ class SpeakerSettings:
     on_exit: OnExit = "keep"
     adopt_within: float = 3600.0
     """How old our predecessor's last sign of life may be for its routes to be announced again by a new ExaBGP."""
+    lease: float | None = None
+    """How long routes under a lease may be left alone before they are withdrawn; None: for ever."""
+    leased: tuple[str, ...] = ()
+    """The services whose routes are under the lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +226,7 @@ class Overrides:
     db: str | Path | None = None
     log_file: str | Path | None = None
     log_level: str | None = None
+    lease: float | str | None = None
     prefixes: tuple[str, ...] | None = None
 
 
@@ -229,6 +241,7 @@ _SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "db": ("--db", "EXABGP_BFD_DB"),
     "log_file": ("--log-file", "EXABGP_BFD_LOG_FILE"),
     "log_level": ("--log-level", "EXABGP_BFD_LOG_LEVEL"),
+    "lease": ("--lease", "EXABGP_BFD_LEASE"),
     "prefixes": ("--prefix", "EXABGP_BFD_PREFIX"),
 }
 """Field of `Overrides` -> its flag and its variable."""
@@ -637,6 +650,20 @@ def _read_retention(value: object) -> float:
     return seconds
 
 
+def _read_reconcile(value: object) -> float:
+    seconds = _read_duration(value)
+    if seconds and not SHORTEST_RECONCILE <= seconds <= 86400:
+        raise ValueError(f"must be 0 (never) or from {SHORTEST_RECONCILE:g} seconds to a day, not {_show(value)}")
+    return seconds
+
+
+def _read_lease(value: object) -> float:
+    seconds = _read_duration(value)
+    if not SHORTEST_LEASE <= seconds <= 86400:
+        raise ValueError(f"must be from {SHORTEST_LEASE:g} seconds to a day, not {_show(value)}")
+    return seconds
+
+
 def _read_span(value: object) -> float:
     seconds = _read_duration(value)
     if seconds <= 0:
@@ -662,13 +689,6 @@ def _read_oid(value: object) -> str:
     if not numbers or not 3 <= len(parts) <= 128 or int(parts[0]) > 2:
         raise ValueError(f'must be a numeric OID such as "1.3.6.1.2.1.222.1.2.1.11", not {_show(oid)}')
     return ".".join(str(int(part)) for part in parts)
-
-
-def _read_dialect(value: object) -> object:
-    dialect = _digit(value)
-    if dialect == "6":
-        raise ValueError('the API of ExaBGP 6 is not supported in this version yet: use "auto", "4" or "5"')
-    return dialect
 
 
 def _read_version(value: object) -> SnmpVersion:
@@ -715,6 +735,7 @@ AddressText = Annotated[Address, PlainValidator(_read_address)]
 PrefixText = Annotated[Prefix, PlainValidator(_read_prefix)]
 OidText = Annotated[str, PlainValidator(_read_oid)]
 Retention = Annotated[float, PlainValidator(_read_retention)]
+LeaseTime = Annotated[float, PlainValidator(_read_lease)]
 Duration = Annotated[float, PlainValidator(_read_span)]
 """More than nothing, in seconds."""
 Penalty = Annotated[float, PlainValidator(_read_penalty)]
@@ -738,10 +759,12 @@ class _Site(_Table):
 
 
 class _Speaker(_Table):
-    dialect: Annotated[DialectName, BeforeValidator(_read_dialect)] = "auto"
+    dialect: Annotated[DialectName, BeforeValidator(_digit)] = "auto"
     ack_timeout: Annotated[float, Field(ge=0.1, le=300)] = 5.0
     on_exit: OnExit = "keep"
     adopt_within: Annotated[float, PlainValidator(_read_duration)] = 3600.0
+    reconcile: Annotated[float, PlainValidator(_read_reconcile)] = 300.0
+    lease: LeaseTime | None = None
 
 
 class _Storage(_Table):
@@ -829,6 +852,7 @@ class _Service(_Table):
     drain_time: Annotated[float, PlainValidator(_read_duration), AfterValidator(_at_most(86400, 'a day, "24h"'))] = 60.0
     disable_file: PathText | None = None
     on_disable: Literal["withdraw", "drain"] = "withdraw"
+    lease: bool = False
     on_admin_down: ReadingName = "hold"
     on_missing: ReadingName = "down"
     on_unknown: ReadingName = "hold"
@@ -1641,6 +1665,16 @@ class _Build:
             reason=table.reason,
         )
 
+    def leased(self, services: Sequence[Service]) -> tuple[str, ...]:
+        """The services under the lease: those of the file that ask for it, and that of the flags with the flag."""
+        asked = {table.name for table in self.table.service if table.lease}
+        written = {table.name for table in self.table.service}
+        return tuple(
+            service.name
+            for service in services
+            if service.name in asked or (service.name not in written and "lease" in self.given)
+        )
+
     def check_scope(self, index: int, table: _Window, devices: Sequence[str], services: Sequence[str]) -> None:
         """A window is of devices and sessions that there are, or of services that there are."""
         if table.services and (table.devices or table.sessions):
@@ -1807,9 +1841,17 @@ class _Build:
                 windows=self.windows(names, [service.name for service in services]),
                 guard=self.guard(),
                 forget_after=self.table.snmp.forget_after,
+                reconcile=speaker.reconcile,
             ),
             targets=targets,
-            speaker=SpeakerSettings(speaker.dialect, speaker.ack_timeout, speaker.on_exit, speaker.adopt_within),
+            speaker=SpeakerSettings(
+                speaker.dialect,
+                speaker.ack_timeout,
+                speaker.on_exit,
+                speaker.adopt_within,
+                self.take("lease", LeaseTime, speaker.lease),
+                self.leased(services),
+            ),
             storage=self.storage(),
             webhook=self.webhook(),
             api=self.api_listen(),
@@ -1896,6 +1938,68 @@ def load(path: Path | None, overrides: Overrides, environ: Mapping[str, str]) ->
     return _Build(path, table, given, environ).settings()
 
 
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What can be told of settings that are wrong somewhere else."""
+
+    config: str = ""
+    """The file, empty without one."""
+    api: Listen | None = None
+    """Where the API would listen; None: nowhere, or that cannot be told."""
+    told: bool = False
+    """Whether `api` can be told."""
+    journal: Path | None = None
+
+
+def glimpse(path: Path | None, overrides: Overrides, environ: Mapping[str, str]) -> Glimpse:
+    """Where the API and the journal would be by settings that `load` refuses, as far as that is certain; never raises.
+
+    The API's address is as the flags, the variables or a file that can be read say it, or it is not told at all.
+    """
+    with contextlib.suppress(Exception):  # whatever is wrong is `load`'s to say
+        given = _given(overrides, environ)
+        if path is None and environ.get(CONFIG_VARIABLE, "").strip():
+            path = Path(environ[CONFIG_VARIABLE].strip())
+        raw: dict[str, Any] | None = {}
+        if path is not None:
+            try:
+                raw = _parse(path)
+            except ConfigError:
+                raw = None
+        elif "device_name" not in given and "device_host" not in given:
+            raw = None
+        build = _Build(path, _File(), given, environ)
+        api, told = _glimpse_api(build, raw)
+        return Glimpse(str(path.absolute()) if path is not None else "", api, told, _glimpse_journal(build, raw))
+    return Glimpse()
+
+
+def _glimpse_api(build: _Build, raw: Mapping[str, Any] | None) -> tuple[Listen | None, bool]:
+    if "listen" in build.given:
+        listen: Listen | None = build.take("listen", ApiListenText, None)
+    elif raw is None:
+        return None, False
+    else:
+        table = raw.get("api", {})
+        written = table.get("listen") if isinstance(table, dict) else 0  # no table is no address either
+        default = _Api().listen
+        listen = default if written is None else build.read(ApiListenText, written, "", None)
+    return listen, not build.faults
+
+
+def _glimpse_journal(build: _Build, raw: Mapping[str, Any] | None) -> Path | None:
+    given = build.given_path("db")
+    if given is not None or raw is None:
+        return given
+    table = raw.get("storage", {})
+    written = table.get("path") if isinstance(table, dict) else None
+    if written is None:
+        return build.path(DEFAULT_JOURNAL)
+    faults = len(build.faults)
+    read = build.read(PathText, written, "", DEFAULT_JOURNAL)
+    return build.path(read) if len(build.faults) == faults else None
+
+
 def describe(settings: Settings) -> dict[str, Any]:
     """The settings as plain values for a log or an event, with stars for every secret."""
     return {
@@ -1907,6 +2011,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "windows": [_plain(window) for window in settings.plan.windows],
         "guard": _plain(settings.plan.guard),
         "forget_after": settings.plan.forget_after,
+        "reconcile": settings.plan.reconcile,
         "speaker": _plain(settings.speaker),
         "storage": _plain(settings.storage),
         "webhook": _plain(settings.webhook),

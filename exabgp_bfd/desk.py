@@ -24,6 +24,7 @@ class WebDesk:
         self.site = app.settings.site
         self.snapshot = app.snapshot
         self.started = app.started
+        self.lifecycle = app.lifecycle
         self.metrics = app.render_metrics
         self.webhook = app.accept
         self.count_webhook = app.count_webhook

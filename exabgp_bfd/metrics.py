@@ -55,6 +55,12 @@ class Tallies:
     """Records that wait for the journal now."""
     store_dropped: Callable[[], float]
     store_errors: Callable[[], float]
+    crashes: Callable[[], float]
+    """Processes of ours that died and were replaced since ExaBGP started us."""
+    starts: Callable[[], float]
+    """How often ExaBGP has started us in the 64 s in which it did so last."""
+    held: Callable[[], float]
+    """Seconds for which that start was held up."""
 
 
 class Metrics:
@@ -248,6 +254,15 @@ class _TallyCollector(Collector):
         )
         yield _total("store_dropped", "Records dropped before they were stored.", tallies.store_dropped)
         yield _total("store_errors", "Refusals of the journal.", tallies.store_errors)
+        yield _total("crashes", "Processes of ours that died and were replaced.", tallies.crashes)
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_starts",
+            "Starts by ExaBGP in the 64 s of our own.",
+            value=tallies.starts(),
+        )
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_start_held_seconds", "For how long our start was held up, after too many.", value=tallies.held()
+        )
 
 
 def _total(name: str, text: str, read: Callable[[], float]) -> Metric:

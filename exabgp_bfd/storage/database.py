@@ -100,6 +100,10 @@ class Contents:
     last_shape: int = 0
 
 
+class JournalInUseError(StoreError):
+    """Another process has the journal."""
+
+
 class Hold:
     """The exclusive right to a journal, held with a lock on NAME.lock until it is released or the process ends."""
 
@@ -113,7 +117,7 @@ class Hold:
         except BlockingIOError:
             holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
             self.release()
-            raise StoreError(
+            raise JournalInUseError(
                 f"{path}: in use by another exabgp-bfd (process {holder}); "
                 "stop it, or give this one its own [storage] path"
             ) from None

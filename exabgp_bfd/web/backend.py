@@ -49,6 +49,9 @@ class Backend(Protocol):
     def started(self) -> int:
         """When the program started, in microseconds since the epoch."""
 
+    def lifecycle(self) -> dict[str, Any]:
+        """How often the program was started, held up and replaced: `starts`, `held`, `crashes` and more."""
+
     def events(self, query: EventQuery) -> list[dict[str, Any]]:
         """Event documents, newest first, at most `query.limit` of them; raises StoreError."""
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 from lab import free_port, stays, wait_for
+from lab.keeping import worker_of
 from lab.process import (
     ANNOUNCE,
     COMMUNITY,
@@ -111,14 +112,23 @@ def test_flags_alone_make_a_setup_of_one_device(launch, router, tmp_path):
         "listen": f"127.0.0.1:{port}",
         "devices": ["edge1"],
         "services": ["edge1"],
+        "lifecycle": {
+            "starts": 1,
+            "held": 0.0,
+            "crashes": 0,
+            "crashes_lately": 0,
+            "last_crash": None,
+            "lease": None,
+            "keeper": process.process.pid,
+        },
         "configuration": None,
     }
-    assert started["details"]["pid"] == process.process.pid
+    assert started["details"]["pid"] == worker_of(process.process.pid)
     assert started["source"] == "self"
     assert started["details"]["configuration"]["devices"][0]["community"] == "***"
     assert (tmp_path / "own.db").exists()
     # The defaults: three good samples and ten seconds.
-    wait_for(lambda: process.lines == [f"neighbor * announce route {PREFIX} next-hop self"], "announced")
+    wait_for(lambda: process.lines == [f"announce route {PREFIX} next-hop self"], "announced")
     router.set(State.DOWN)
     wait_for(lambda: process.lines[1:] == [WITHDRAW], "withdrawn")
 
@@ -359,7 +369,9 @@ def test_an_snmp_engine_that_is_not_installed_is_waited_out(launch, router, tmp_
 
 def test_a_journal_of_another_instance_is_waited_for(launch, router, announced):
     second = launch("--listen", "off", toml=toml(router.port))
-    wait_for(lambda: f"in use by another exabgp-bfd (process {announced.process.pid})" in second.log(), "said")
+    wait_for(
+        lambda: f"in use by another exabgp-bfd (process {worker_of(announced.process.pid)})" in second.log(), "said"
+    )
     stays(lambda: not second.lines and occurrences(second.log(), WAITING) == 1, "it only waits", TWO_TRIES)
     assert announced.running
     announced.close_stdin()

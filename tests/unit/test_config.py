@@ -717,7 +717,7 @@ BAD = {
     "port-zero": (EDGE + "port = 0", "device[0].port", "must be at least 1, not 0"),
     "port-high": (EDGE + "port = 65536", "device[0].port", "must be at most 65535"),
     "profile": (EDGE + "profile = 'bfd-st'", "device[0].profile", "did you mean `bfd-std`?"),
-    "dialect 6": ("[speaker]\ndialect = 6", "speaker.dialect", "the API of ExaBGP 6 is not supported in this version"),
+    "reconcile": ("[speaker]\nreconcile = 9", "speaker.reconcile", "must be 0 (never) or from 10 seconds to a day, not 9"),
     "dialect": ("[speaker]\ndialect = 7", "speaker.dialect", "must be 'auto', '4', '5' or '6', not '7'"),
     "on-exit": ("[speaker]\non_exit = 'leave'", "speaker.on_exit", "must be 'keep' or 'withdraw'"),
     "ack-timeout": ("[speaker]\nack_timeout = 0", "speaker.ack_timeout", "must be at least 0.1"),
@@ -1492,6 +1492,7 @@ EVERY_FLAG = Overrides(
     db="/data/journal.db",
     log_file="/data/bfd.log",
     log_level="debug",
+    lease=10.0,
     prefixes=("192.0.2.53/32", "2001:db8::53/128"),
 )
 EVERY_VARIABLE = {
@@ -1505,6 +1506,7 @@ EVERY_VARIABLE = {
     "EXABGP_BFD_DB": "/data/journal.db",
     "EXABGP_BFD_LOG_FILE": "/data/bfd.log",
     "EXABGP_BFD_LOG_LEVEL": "DEBUG",
+    "EXABGP_BFD_LEASE": "10",
     "EXABGP_BFD_PREFIX": "192.0.2.53/32, 2001:db8::53/128",
 }
 
@@ -1529,6 +1531,7 @@ def test_one_device_without_a_file(overrides, environ):
     assert settings.api == Listen("::1", 9090)
     assert settings.storage.path == Path("/data/journal.db")
     assert (settings.log.file, settings.log.level) == (Path("/data/bfd.log"), "debug")
+    assert (settings.speaker.lease, settings.speaker.leased) == (10.0, ("edge1",))
     assert settings.file is None
 
 

@@ -25,7 +25,7 @@ TELLS_THE_TIME = {"now", "today", "utcnow"}
 """What of datetime is a clock; the rest is arithmetic."""
 PROGRAMS = {"cli", "demo", "simulator"}
 """Run in a terminal by a person; `run`, the API process, is `app`."""
-LAZY = {"demo", "simulator", "remote", "replay"}
+LAZY = {"demo", "simulator", "remote", "replay", "proof", "stanza"}
 """What the cli needs for one command, and not to start the API process."""
 
 
@@ -332,6 +332,7 @@ RULES: list[tuple[Rule, list[dict[str, str]], list[dict[str, str]]]] = [
         [
             {"cli": "from exabgp_bfd.web.auth import sign"},
             {"cli": "from exabgp_bfd.demo import run"},
+            {"cli": "from exabgp_bfd import stanza", "stanza": ""},
             {"cli": "def events():\n    from exabgp_bfd.storage.queries import X"},
         ],
         [

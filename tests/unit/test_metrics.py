@@ -115,6 +115,9 @@ def test_each_family_is_explained_once(world):
             "store_queue_records",
             "store_dropped_total",
             "store_errors_total",
+            "crashes_total",
+            "starts",
+            "start_held_seconds",
             "webhooks_total",
             "loop_lag_seconds",
         )
@@ -180,6 +183,9 @@ def test_the_other_rooms_totals_are_asked_at_each_scrape(world):
         "store_queue": "store_queue_records",
         "store_dropped": "store_dropped_total",
         "store_errors": "store_errors_total",
+        "crashes": "crashes_total",
+        "starts": "starts",
+        "held": "start_held_seconds",
     }
     assert {name: world.scrape()[series, ()] for name, series in names.items()} == world.counts
     world.counts = {name: count + 100 for name, count in world.counts.items()}
