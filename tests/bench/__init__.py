@@ -8,4 +8,5 @@ measured, and badly only where something did not work.
 MEASURES = {
     "reaction": "tests.bench.reaction",
     "deciding": "tests.bench.deciding",
+    "faults": "tests.bench.faults",
 }

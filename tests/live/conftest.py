@@ -11,7 +11,9 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from lab.exabgp import V4, V5, Release
 from lab.process import Process, RouterThread
+from lab.site import Programs
 
 from exabgp_bfd.core.model import State
 
@@ -170,3 +172,17 @@ def launch(tmp_path, router):
     for process in reversed(processes):
         process.stop()
     assert not [fault for process in processes for fault in process.faults()]
+
+
+@pytest.fixture(params=[V5, V4], ids=["exabgp5", "exabgp4"])
+def release(request, need) -> Release:
+    """An ExaBGP of each kind in use: 5 from pip, 4 from Debian's package."""
+    need(request.param.command[0], "exabgp")
+    return request.param
+
+
+@pytest.fixture
+def programs(need) -> Programs:
+    """BIRD and GoBGP, two judges."""
+    bird = Programs(need("bird", "bird2"), need("birdc", "bird2"))
+    return bird._replace(gobgpd=need("gobgpd", "gobgpd"), gobgp=need("gobgp", "gobgpd"))

@@ -185,7 +185,7 @@ def test_a_reload_looks_for_the_files_before_it_says_anything(begun, router, tmp
     # Neither told as news: the reload knew.
     assert not process.events(event_type="service_disabled")
     file.unlink()
-    back = {ANNOUNCE, f"neighbor * announce route {OTHER} next-hop {NEXT_HOP}"}
+    back = {ANNOUNCE, f"announce route {OTHER} next-hop {NEXT_HOP}"}
     wait_for(lambda: set(process.lines[2:]) == back, "both without their file")
     file.touch()
     wait_for(lambda: len(process.lines) == 6, "the watch goes on with the new names")
@@ -258,7 +258,7 @@ def test_sighup_takes_the_whole_file_and_keeps_what_is_known(begun, router):
     process.write_toml(toml(router.port, more, service=service_with(med=50)))
     against = cli(process, "check", str(process.toml), "--against-running")
     process.signal(signal.SIGHUP)
-    said = [f"{ANNOUNCE} med 50", f"neighbor * announce route {OTHER} next-hop self"]
+    said = [f"{ANNOUNCE} med 50", f"announce route {OTHER} next-hop self"]
     wait_for(lambda: process.lines == [ANNOUNCE, *said], "the change, and the new service")
     assert PREFIX in against
     assert OTHER in against
