@@ -28,6 +28,10 @@ class Sample:
     counts: bool
     hidden: int = 0
     failed: bool = False
+    maintained: bool = False
+    """Whether a window was open for the session: what breaks then is no flap."""
+    stalled: bool = False
+    """Whether our loop slept after it."""
 
 
 @dataclass
@@ -42,7 +46,6 @@ class History:
     counters: tuple[int | None, int | None, int | None] = (None, None, None)
     told: list[State] = field(default_factory=list)
     """What answers told of it since they told its counters."""
-    window: Reading | None = None
     held: bool = False
     """Unknown while every device was silent."""
 
@@ -93,8 +96,6 @@ class Verdict:
         self.window: Reading | None = None
         self.forgive()
         self.penalty, self.penalized, self.suppressed = 0.0, 0.0, False
-        self.vague = False
-        """Whether its penalty began with what others made of the session's flaps."""
         self.loose = False
         """Whether it began in the middle of a run of Up, which it may have counted otherwise than we do."""
 
@@ -122,7 +123,7 @@ class Verdict:
     # --- what happens to it -------------------------------------------------------------------------------------
 
     def sample(self, seen: Sample):
-        if self.window is None:
+        if self.window is None and not seen.maintained:
             self.flap(seen.failed + seen.hidden, seen.time)
         if seen.hidden:
             self.break_run()
@@ -228,8 +229,6 @@ class Verdict:
         damping = self.rules.damping
         if damping is None:
             self.suppressed = False
-        elif self.vague:
-            return None
         elif self.suppressed:
             left = self.decayed(now) / damping.reuse
             if abs(left - 1.0) < 1e-9:

@@ -208,6 +208,9 @@ class Oracle:
         self.histories: dict[str, History] = {}
         self.empty_since: dict[str, float] = {}
         self.refilling: dict[str, float] = {}
+        self.answered: dict[str, float] = {}
+        self.eyes_since = float("-inf")
+        """When a device answered after all had fallen silent: from then on each has its time."""
         self.misses = {(service.name, selector): 0 for service in plan.services for selector in service.selectors}
 
     def sample(self, session, state, now, *, counts):
@@ -227,6 +230,7 @@ class Oracle:
         return now < self.empty_since.setdefault(poll.device, now) + self.stale_after[poll.device]
 
     def poll(self, poll, now):
+        self.answered[poll.device] = now
         if self.doubted(poll, now):
             return
         counts = poll.source is not Source.SNMP_LOOK
@@ -252,7 +256,11 @@ class Oracle:
     def time(self, now):
         """Whatever was not heard for `stale_after` is unknown."""
         for session, history in self.histories.items():
-            if not history.stale and now - history.heard >= self.stale_after[session.split("/")[0]]:
+            device = session.split("/")[0]
+            heard = max(history.heard, self.eyes_since)
+            if history.samples[-1].state is State.MISSING:  # that it is gone its device says each time it answers
+                heard = max(heard, self.answered.get(device, heard))
+            if not history.stale and now - heard >= self.stale_after[device]:
                 history.samples.append(Sample(now, State.UNKNOWN, counts=False))
 
     def legs(self, service):
@@ -337,6 +345,8 @@ class EngineMachine(RuleBasedStateMachine):
         return Poll(device, tuple(seen), complete=True, source=source, cause=cause)
 
     def poll(self, poll):
+        if self.engine.snapshot(self.now).guard.blind:
+            self.oracle.eyes_since = self.now
         self.oracle.poll(poll, self.now)
         self.take(poll)
 
@@ -557,6 +567,13 @@ class EngineMachine(RuleBasedStateMachine):
     def a_session_is_what_was_seen_last(self):
         seen = {view.session.id: view.state for view in self.engine.snapshot(self.now).sessions}
         assert seen == {name: history.samples[-1].state for name, history in self.oracle.histories.items()}
+
+    @invariant()
+    def nobody_is_blind_who_sees(self):
+        if self.engine.snapshot(self.now).guard.blind:
+            stale_after = self.oracle.stale_after
+            assert len(stale_after) > 1
+            assert all(self.now >= heard + min(stale_after.values()) / 2 for heard in self.oracle.answered.values())
 
     @invariant()
     def a_dead_path_is_withdrawn_and_a_living_one_announced(self):

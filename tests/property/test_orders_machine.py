@@ -117,6 +117,16 @@ class Setting:
     counters: str
 
 
+@dataclass
+class Fall:
+    """A service was withdrawn for its health."""
+
+    time: float
+    service: str
+    surely: bool = True
+    """Whether it counts against the limit in any case."""
+
+
 @st.composite
 def ladders(draw, require):
     best = {1: 1, 2: 2, 3: 3, "all": 3}[require]
@@ -542,6 +552,7 @@ class OrdersMachine(RuleBasedStateMachine):
             for follower in self.followers.values():
                 self.follow(follower, history)
         sample = history.add(seen, self.now, counts=counts)
+        sample.maintained = self.window_over(history.session) is not None
         for verdict in self.verdicts_on(seen.session.id):
             verdict.sample(sample)
 
@@ -722,6 +733,8 @@ class OrdersMachine(RuleBasedStateMachine):
         self.now += seconds
         self.eyes_since = self.now
         self.empty_since.clear()  # what a device said before, it has not said since
+        for history in self.histories.values():
+            history.samples[-1].stalled = True
         for follower in self.followers.values():
             for id_ in self.histories:
                 if id_ in follower.verdicts:
@@ -811,6 +824,7 @@ class OrdersMachine(RuleBasedStateMachine):
 
     def change_to(self, plan):
         was, self.plan = self.plan, plan
+        self.change_guard(was.guard, plan.guard)
         names = {each.name for each in plan.devices}
         self.histories = {id_: each for id_, each in self.histories.items() if each.session.device in names}
         for gone in {each.name for each in was.devices} - names:
@@ -828,6 +842,13 @@ class OrdersMachine(RuleBasedStateMachine):
             # While the clock is doubted, nothing begins or ends by it.
             self.open = {each.name: each for each in plan.windows if each.name in self.open}
         self.let_windows_hold()
+
+    def change_guard(self, was, guard):
+        """What fell while there was no limit, or was over under a shorter window, may count against the new one."""
+        none = was.max_withdrawn is None and was.max_share is None
+        for fall in self.fallen:
+            fall.surely = fall.surely and not none
+            fall.surely = fall.surely and (guard.within <= was.within or self.now < fall.time + was.within)
 
     def go_on(self, follower, was):
         """A service of the same name goes on where it was; what it never followed it learns from what was seen."""
@@ -1032,10 +1053,10 @@ class OrdersMachine(RuleBasedStateMachine):
             for name, follower in self.followers.items()
             if name in announced and follower.order()[0] is None and not self.held_by(follower)
         }
-        before = self.recently_fallen()
+        before = self.recently_fallen(surely=True)
         if self.limit() is not None and self.lift is None and fell - before:
             assert len(before | fell) <= self.limit(), "more withdrawn than the limit allows"
-        self.fallen += [(self.now, name) for name in fell]
+        self.fallen += [Fall(self.now, name) for name in fell]
         if fell:
             observed("withdrawn for its health")
 
@@ -1128,13 +1149,14 @@ class OrdersMachine(RuleBasedStateMachine):
         if name in held:
             assert None in ways, "held back, though nothing would have it withdrawn"
             assert self.lift is None, "held back by a limit that is lifted"
-            assert len(self.recently_fallen() - {name}) >= self.limit(), "held back within the limit"
+            assert len(self.recently_fallen(surely=False) - {name}) >= self.limit(), "held back within the limit"
             observed("the guard holds")
             return [before]
         return allowed
 
-    def recently_fallen(self):
-        return {name for when, name in self.fallen if self.now < when + self.plan.guard.within}
+    def recently_fallen(self, *, surely):
+        falls = [each for each in self.fallen if self.now < each.time + self.plan.guard.within]
+        return {each.service for each in falls if each.surely or not surely}
 
     def limit(self):
         guard, limits = self.plan.guard, []
@@ -1191,12 +1213,14 @@ def learned(rules, history):
             verdict.unheard(blind=None)
         else:
             verdict.sample(sample)
+        if sample.state is not State.UP or sample.stalled:
+            # What is only read as up is no Up that began before anybody read it so; and what we slept through, none.
+            verdict.break_run()
     verdict.possible |= {None}
     polls = [sample.state for sample in history.samples if sample.counts]
     if all(state in BAD for state in polls[-max(2, rules.fall) :]):
         verdict.possible |= {False}
     verdict.bad, verdict.confirm_until = [], None
-    verdict.vague = rules.damping is not None
     verdict.loose = True
     return verdict
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from lab.house import DOWN, UP, V4, WALL, House, commands, events, kinds, said, service, session
+from lab.house import DOWN, N1, N2, UP, V4, WALL, House, commands, events, kinds, override, said, service, session
 
 from exabgp_bfd.core.model import (
+    Action,
     Answer,
     Believed,
     Change,
@@ -15,6 +16,7 @@ from exabgp_bfd.core.model import (
     Guard,
     Observation,
     Outcome,
+    Peer,
     Poll,
     Reading,
     Reload,
@@ -55,6 +57,15 @@ def test_the_last_word_is_the_last_even_where_an_order_ends_with_it():
     house.order("withdraw", ttl=10)
     house.now += 10
     assert said(house.engine.handle(Stop("SIGTERM", withdraw=True), house.now)) == []
+
+
+def test_a_drain_under_way_leaves_no_watchdog_to_a_new_exabgp():
+    """It says a watchdog's routes by itself until it is told, and the drain may last long."""
+    believed = (Believed("dns", Route(V4), 4),)
+    restored = Restored(9, believed, wall=WALL, overrides=(override("drain"),))
+    house = House(service("dns", targets=(Route(V4), Watchdog("x")), drain_time=10.0), restored=restored)
+    assert said(house.started) == ["-watchdog x", "+v4 gshut"]
+    assert said(house.wait(10.0)) == ["-v4"]
 
 
 # --- withdraws that ExaBGP did not take ----------------------------------------------------------------------------
@@ -157,6 +168,111 @@ def test_the_limit_remembers_what_went_before_a_restart():
     assert said(house.poll(a=DOWN)) == []
     assert house.guard.held == ("dns",)
     assert "-v4" in said(house.wait(60.0))
+
+
+# --- what was shown before a reload --------------------------------------------------------------------------------
+
+
+def test_a_window_that_a_reload_closes_is_no_longer_shown():
+    window = Window("night", Span(None, None), services=("dns",), action=Action.ANNOUNCE)
+    house = live(service("dns"), windows=(window,))
+    house.reload(service("dns"), windows=())
+    view = house.service()
+    assert (view.windows, view.layer) == ((), "health")
+    assert "night" not in view.why
+
+
+def test_a_disable_file_that_a_reload_finds_is_shown():
+    house = House(service("dns", disable_file="/run/off"))
+    house.take(Reload(house.plan, disabled=("dns",)))
+    assert (house.service().disabled, house.service().layer) == (True, "disable_file")
+
+
+def test_another_box_is_not_shown_with_the_sessions_of_the_one_before():
+    house = House(service("dns", rise=3), devices=(Device("edge1", identity="192.0.2.1"),))
+    house.poll(a=UP)
+    house.reload(service("dns", rise=3), devices=(Device("edge1", identity="192.0.2.2"),))
+    assert [leg.session for leg in house.service().legs] == ["edge1/*"]
+
+
+def test_neighbours_that_did_not_get_a_route_are_told_of_after_a_reload_too():
+    house = House(service("dns"))
+    house.peers(Peer(N1, tells=True))
+    house.done(house.poll(a=UP))
+    house.wait(10.0)
+    before = house.service().routes
+    assert [name for name, _ in before[0].unseen] == [str(N1)]
+    house.reload(service("dns", rise=2))
+    assert house.service().routes == before
+    house.holds(N1, Route(V4))
+    assert house.service().routes[0].unseen == ()
+
+
+def test_what_exabgp_held_before_a_reload_it_holds_after_it():
+    house = House(service("dns"))
+    house.peers(Peer(N1, tells=True))
+    house.done(house.poll(a=UP))
+    house.holds(N1, Route(V4))
+    house.reload(service("dns", rise=2))
+    assert events(house.wait(10.0), "route_unconfirmed") == []
+
+
+def test_what_a_repair_did_not_help_is_not_repaired_again_for_a_reload():
+    house = House(service("dns"))
+    house.peers(Peer(N1))
+    house.done(house.poll(a=UP))
+    house.done(house.holds(N1, Route(V4, med=7)))
+    assert said(house.holds(N1, Route(V4, med=7))) == []
+    house.reload(service("dns", rise=2))
+    assert said(house.holds(N1, Route(V4, med=7))) == []
+
+
+@pytest.mark.parametrize("state", [UP, DOWN])
+def test_what_exabgp_holds_for_a_neighbour_to_whom_it_does_not_go_is_taken_back_there(state):
+    route = Route(V4, neighbors=(N1,))
+    house = House(service("dns", targets=(route,)))
+    house.peers(Peer(N1), Peer(N2))
+    house.done(house.poll(a=UP))
+    house.done(house.poll(a=state))
+    house.holds(N2)
+    assert said(house.holds(N2, route)) == [f"-v4 to {N2}"]
+
+
+def test_what_we_took_back_ourselves_is_not_adopted():
+    house = House(service("dns"))
+    house.peers(Peer(N1))
+    house.done(house.order("announce"))
+    house.done(house.clear())
+    effects = house.holds(N1, Route(V4))
+    assert (said(effects), events(effects, "route_adopted")) == (["-v4"], [])
+
+
+# --- flaps before a service followed -------------------------------------------------------------------------------
+
+DAMPED = Damping(penalty=1000.0, cutoff=1000.0, reuse=500.0, half_life=8.0, ceiling=2500.0)
+
+
+@pytest.mark.parametrize("before", [None, replace(DAMPED, half_life=2.0)])
+def test_a_new_service_judges_old_flaps_by_its_own_rules(before):
+    """As if it had followed the session from the start, whatever others made of the flaps."""
+    other = service("ntp", "edge1/a", damping=before, targets=(Watchdog("x"),))
+    house = House(other)
+    for state in (UP, UP, DOWN, UP, UP, UP):
+        house.poll(a=state)
+    assert house.announced("ntp")
+    assert said(house.reload(other, service("dns", "edge1/a", damping=DAMPED))) == []
+    assert said(house.poll(a=UP)) == []
+    assert "damped" in house.leg("a").why
+    assert said(house.poll(a=UP, after=6.0)) == ["+v4"]
+
+
+def test_what_maintenance_broke_is_no_flap_for_a_new_service_either():
+    window = Window("night", Span(None, WALL + 4.5), devices=("edge1",))
+    other = service("ntp", "edge1/a", targets=(Watchdog("x"),))
+    house = House(other, windows=(window,))
+    for state in (UP, UP, DOWN, UP, UP):
+        house.poll(a=state)
+    assert said(house.reload(other, service("dns", "edge1/a", damping=DAMPED))) == ["+v4"]
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------
