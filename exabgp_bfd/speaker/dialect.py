@@ -91,7 +91,7 @@ class Speech:
     spelled: tuple[tuple[Address, str], ...] = ()
     """How its configuration writes the addresses that it writes otherwise than we would: its selectors compare text."""
     silent: bool = False
-    """Whether it was asked for its neighbours in vain, so that nothing but what could do harm waits for them any more."""
+    """Whether it was asked for its neighbours in vain: only what could do harm waits for them any longer."""
     _known: frozenset[Address] = field(init=False, repr=False, compare=False)
     _spellings: dict[Address, tuple[str, ...]] = field(init=False, repr=False, compare=False)
     _unfit: dict[tuple[int, bool], dict[Address, str]] = field(init=False, repr=False, compare=False)

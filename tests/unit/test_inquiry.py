@@ -201,13 +201,10 @@ def test_what_is_harmless_waits_no_longer_for_an_exabgp_that_does_not_name_its_n
 
     async def play(exabgp, questions, script):
         exabgp.pipe.send(announce(1))
-        while not exabgp.pipe.speech.silent or script.count(PEERS) < 3:
-            await asyncio.sleep(0.001)
-        while not any(line.startswith(b"announce") for line in script.asked):
-            await asyncio.sleep(0.001)
+        await exabgp.until(lambda: any(line.startswith(b"announce") for line in script.asked), "the announce")
+        assert exabgp.pipe.speech.silent
         script.answers[PEERS] = [neighbor(ONE) + DONE]
-        while exabgp.pipe.speech.silent:
-            await asyncio.sleep(0.001)
+        await exabgp.until(lambda: not exabgp.pipe.speech.silent, "its neighbours")
 
     converse(play, script)
 
