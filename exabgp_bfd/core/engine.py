@@ -68,7 +68,7 @@ from exabgp_bfd.core.neighbors import DOWN, UP, Neighborhood
 from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
 from exabgp_bfd.core.reconcile import Findings, alike
-from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered, left_behind
+from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered
 from exabgp_bfd.core.session import Leg, Step, Track, transition
 from exabgp_bfd.core.timers import Timer, Timers
 from exabgp_bfd.core.windows import next_edge, open_since, open_until
@@ -80,6 +80,8 @@ CLOCK_SETTLES = 60.0
 OLD_DIALECT = "4"
 PEERS_AGAIN = 10.0
 """Seconds between two questions which neighbours ExaBGP has."""
+NEW_AGAIN = 1.0
+"""The same where one came up that it had not named."""
 NAMES_IN_AN_EVENT = 20
 
 _Causes = dict[bool, int | None]
@@ -102,6 +104,7 @@ class Engine:
         self._routes = RouteBook(self._outbox, self._timers, self._touch, self._neighborhood)
         self._peers_again = float("-inf")
         """When ExaBGP may be asked again which neighbours it has."""
+        self._new_again = float("-inf")
         self._reconciling = False
         """Whether a moment is set at which ExaBGP is asked what it holds."""
         self._looked_through: set[Address] = set()
@@ -348,10 +351,12 @@ class Engine:
         event = self._outbox.event(f"neighbor_{told.state}", source=Source.EXABGP, details=details)
         if told.state == UP:
             self._routes.arrived(told.neighbor, event, now)
-            self._ask_peers(event, now)  # with other capabilities than before, or a neighbour that is new
+            # With other capabilities than before, or a neighbour that is new, and lacks what is announced.
+            self._ask_peers(event, now, new=not self._neighborhood.is_known(told.neighbor))
 
-    def _ask_peers(self, cause: int | None, now: float) -> None:
-        if now >= self._peers_again:
+    def _ask_peers(self, cause: int | None, now: float, *, new: bool = False) -> None:
+        if now >= self._peers_again or (new and now >= self._new_again):
+            self._new_again = now + NEW_AGAIN
             self._peers_again = now + PEERS_AGAIN
             self._outbox.ask("peers", None, cause)
         elif self._peers_again < float("inf"):
@@ -790,7 +795,7 @@ class Engine:
                 case Timer.UNCONFIRMED:
                     self._routes.unconfirmed(of, now)
                 case Timer.ARRIVED:
-                    self._routes.settled(*of)
+                    self._routes.settled(of[0], of[1], now)
                 case Timer.PEERS:
                     self._peers_again = now
                     self._ask_peers(of, now)
@@ -1341,7 +1346,7 @@ class Engine:
                 if ruling.mode is Mode.OFF and route.said is not None:
                     withdraws.append(Withdraw(0, name, route.said))
                 elif ruling.mode is Mode.ON and route.said != target:
-                    left = left_behind(route.said, target) if route.said is not None else None
+                    left = self._routes.left_behind(route, target)
                     if left is not None:
                         withdraws.append(Withdraw(0, name, left))
                     announces.append(Announce(0, name, target))

@@ -169,7 +169,7 @@ class Inventory:
                     continue
                 place.said, place.verified, place.accepted = route.said, route.verified, route.accepted
                 place.refusals, place.confirmed, place.event = route.refusals, set(route.confirmed), route.event
-                place.since = route.since
+                place.since, place.hasty = route.since, route.hasty
                 place.held, place.unseen, place.repaired = set(route.held), dict(route.unseen), route.repaired
                 self._heirs.append((route, owner, place))
                 if owner.spec.name != old.spec.name:

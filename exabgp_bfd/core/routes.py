@@ -49,6 +49,9 @@ RETRY_BREATH = 0.1
 SEEN_WITHIN = 5.0
 """Seconds within which a command's UPDATE should be seen."""
 NAMES_IN_AN_EVENT = 20
+SETTLED_AFTER = 1.0
+"""Seconds after its answer within which a command's UPDATE has left ExaBGP."""
+HASTY = "ExaBGP may have turned its order with the word before"
 REPAIR = "repair"
 """The layer of commands that decide nothing new: ExaBGP is to hold what was said before."""
 WATCHDOG_PAUSE = 1.0
@@ -79,14 +82,18 @@ def without_graceful_shutdown(target: Target) -> Target:
     return replace(target, communities=tuple(each for each in target.communities if each != GRACEFUL_SHUTDOWN))
 
 
-def left_behind(said: Target, target: Target) -> Route | None:
-    """What must be withdrawn where a route goes to fewer neighbours than before: no later withdraw would reach them."""
+def left_behind(said: Target, target: Target, everybody: Iterable[Address] = ()) -> Route | None:
+    """What must be withdrawn where a route goes to fewer neighbours than before: no later withdraw would reach them.
+
+    `everybody` are ExaBGP's neighbours, as far as they are known.
+    """
     if isinstance(said, Watchdog) or isinstance(target, Watchdog) or not target.neighbors:
         return None
-    left = tuple(neighbor for neighbor in said.neighbors if neighbor not in target.neighbors)
-    if said.neighbors and not left:
+    known = said.neighbors or tuple(everybody)
+    left = tuple(neighbor for neighbor in known if neighbor not in target.neighbors)
+    if known and not left:
         return None
-    # From "all of them" to some: who else there is, we do not know; those who keep it get it back in this breath.
+    # From "all of them" to some, and who else there is, we do not know: those who keep it get it back in this breath.
     return replace(said, neighbors=left)
 
 
@@ -114,6 +121,8 @@ class RouteTrack:
     event: int | None = None
     since: float = 0.0
     """When the last word was said."""
+    hasty: bool = False
+    """Whether it was said before the word that went before had left ExaBGP, which may turn their order."""
     gone: bool = False
     """True once it has no place in the plan: it is only waited for that ExaBGP takes its withdraw."""
     stray: bool = False
@@ -213,12 +222,18 @@ class RouteBook:
         `layer` says what decided, for the event.
         """
         self._reach(target)
-        left = left_behind(route.said, target) if route.said is not None else None
+        left = self.left_behind(route, target)
         if left is not None:
             self._strays[left.key] = stray = RouteTrack(self._with_owed(left), gone=True, stray=True)
             self._take_back(service, stray, cause, now, "it no longer goes to these neighbours", layer)
         command = self._said(service, route, target, cause, now, rule, layer)
         self._outbox.command(Announce(command, service.spec.name, target))
+
+    def left_behind(self, route: RouteTrack, target: Target) -> Route | None:
+        """What must be withdrawn before a route is announced otherwise than it is."""
+        around = self._neighborhood
+        everybody = tuple(around.peers or ()) if not around.ranges else ()
+        return left_behind(route.said, target, everybody) if route.said is not None else None
 
     def _reach(self, target: Target) -> None:
         """Nothing is owed any more to neighbours that a target goes to again."""
@@ -280,6 +295,11 @@ class RouteBook:
     ) -> int:
         """Books a command: believed, recorded, remembered. The event's id is the command's number."""
         told = target or route.said or route.spec
+        # ExaBGP sends what it finds together in an order of its own (speaker/settling.py): a withdraw does not wait for
+        # that, as an announce does, but is said again.
+        unsettled = route.event in self._commands or now < route.since + SETTLED_AFTER
+        taken = route.event is not None and route.accepted is not False
+        route.hasty = target is None and route.said is not None and taken and unsettled
         if not route.gone and service.announced is not (target is not None):
             service.since = now
         if route.announced is not (target is not None):
@@ -294,6 +314,8 @@ class RouteBook:
         event = self._outbox.event(kind, service=service.spec.name, source=Source.ENGINE, cause=cause, details=details)
         route.event = event
         self._commands[event] = (service, route)
+        if route.hasty and not self._neighborhood.answers:
+            self._say_anew(service, route, HASTY, event, now + SETTLED_AFTER)
         if self._neighborhood.peers is not None and isinstance(told, Route):
             self._timers.set(now + SEEN_WITHIN, Timer.UNCONFIRMED, Retry(service, route, event))
         if len(self._commands) > COMMANDS_UNANSWERED + 2 * len(self.by_prefix):
@@ -320,6 +342,8 @@ class RouteBook:
             # Not taken, or who knows: ExaBGP may hold something else, so the next decision is said in any case.
             route.verified = answer.outcome is Outcome.DONE
             route.refusals = 0 if route.verified else route.refusals + 1
+            if route.verified and route.hasty:
+                self._say_anew(service, route, HASTY, answer.command, now + SETTLED_AFTER)
             self._touch(service)
             if route.verified and route.gone:
                 self._owed.pop(route.spec.key, None)
@@ -411,6 +435,8 @@ class RouteBook:
         event = self._outbox.event(
             "route_unconfirmed", service=service.spec.name, source=Source.TIMER, cause=route.event, details=details
         )
+        if route.said is None:  # ExaBGP sends each withdraw that it is told, but loses some around a session's start
+            self._say_anew(service, route, "its UPDATE was not seen", event, now)
         for neighbor, why in missing.items():
             if why == NOT_SEEN:
                 self._outbox.ask("rib", neighbor, event)
@@ -433,10 +459,15 @@ class RouteBook:
                 rule = f"{neighbor} came up, and ExaBGP keeps nothing for it (adj-rib-out)"
                 self._say_anew(service, route, rule, event, now)
 
-    def settled(self, neighbor: Address, event: int) -> None:
+    def settled(self, neighbor: Address, event: int, now: float) -> None:
         """A BGP session that came up should have been sent everything by now."""
         if not self._neighborhood.tells(neighbor) or self._neighborhood.states.get(str(neighbor)) != "up":
             return
+        for service, route in self.by_prefix.values():
+            # ExaBGP 5 leaves out withdraws that it was told just before the session came up.
+            lately = route.event is not None and now < route.since + 2 * SEEN_WITHIN
+            if route.said is None and lately and neighbor not in route.confirmed:
+                self._say_anew(service, route, f"{neighbor} came up when it was said", event, now)
         if any(
             self._goes_to(route, neighbor) and neighbor not in route.confirmed for _, route in self.by_prefix.values()
         ):

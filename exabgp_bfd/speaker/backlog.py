@@ -8,6 +8,7 @@ and the other all of them, would keep a dead path alive.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from exabgp_bfd.core.model import Address, Command, Route, Target, Withdraw
@@ -39,7 +40,7 @@ class Backlog:
         self.withdraws: dict[Key, Waiting] = {}
         self.announces: dict[Key, Waiting] = {}
         self.held: dict[Key, Waiting] = {}
-        """Announces that are not to be written before more is known of ExaBGP."""
+        """Announces that are not to be written yet: more is to be known of ExaBGP, or another word to be done."""
         self.targets: dict[str, list[Key]] = {}
         """Which announces wait for a target, held or not."""
 
@@ -59,10 +60,10 @@ class Backlog:
         """Whether an announce of this target is held, before which none that comes later may be written."""
         return bool(self.held) and any(key in self.held for key in self.targets.get(target.key, ()))
 
-    def release(self, speech: Speech) -> None:
+    def release(self, may_leave: Callable[[Command], bool]) -> None:
         """Lets go of what is held for no reason any longer, in its order."""
         for waiting in list(self.held.values()):
-            if not speech.waits(waiting.command) and self.put(waiting):
+            if may_leave(waiting.command) and self.put(waiting):
                 self._drop(self.held, _key(waiting.command.route), listed=True)
 
     def give_up(self, now: float) -> list[Waiting]:

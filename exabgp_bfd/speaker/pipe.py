@@ -41,6 +41,7 @@ from exabgp_bfd.speaker import dialect, messages
 from exabgp_bfd.speaker.backlog import Backlog, Waiting
 from exabgp_bfd.speaker.dialect import Speech
 from exabgp_bfd.speaker.ledger import Entry, Ledger, Question, Reply
+from exabgp_bfd.speaker.settling import SETTLES, Settling
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ QUESTIONS = 16
 """Questions that may wait."""
 QUESTION_PATIENCE = 120.0
 """Seconds that a question may wait for its turn."""
+LOOK_PAUSE = 0.05
+"""Seconds between two looks, at least, at an announce that may leave."""
 SILENCE = 1.0
 """Seconds without a further line after which an answer is over, where ExaBGP does not say that it is."""
 
@@ -182,6 +185,7 @@ class Pipe:
         self._handshakes = messages.Handshakes()
         self._ledger = Ledger()
         self._backlog = Backlog()
+        self._settling = Settling()
         self._questions: deque[Question] = deque()
         self._detail = ""
         self._last_command = 0
@@ -217,8 +221,7 @@ class Pipe:
     @speech.setter
     def speech(self, speech: Speech) -> None:
         self._speech = speech
-        self._backlog.release(speech)
-        self._advance()
+        self._release()
 
     @property
     def answers(self) -> bool:
@@ -289,7 +292,7 @@ class Pipe:
                 self._queue(command, line)
             else:
                 self._write(command, line)
-        elif self._speech.waits(command) or backlog.holds(command.route):
+        elif self._is_held(command):
             self._hold(command, line)
         elif self._rest or backlog.withdraws or backlog.announces or not self._has_room():
             self._queue(command, line)
@@ -309,10 +312,26 @@ class Pipe:
     def _queue(self, command: Command, line: bytes) -> None:
         self._is_put(command, there=self._backlog.put(Waiting(command, line, self._speech)))
 
+    def _is_held(self, command: Announce) -> bool:
+        """Whether an announce must wait: for what is to be known, or for the last word on its target to be done."""
+        if self._speech.waits(command) or self._backlog.holds(command.route):
+            return True
+        now = time.monotonic()
+        return len(self._settling) > 0 and self._settling.until(command.route, now) > now
+
     def _hold(self, command: Command, line: bytes) -> None:
-        until = time.monotonic() + self.ack_timeout
+        now = time.monotonic()
+        until = now + self.ack_timeout + SETTLES
         self._is_put(command, there=self._backlog.hold(Waiting(command, line, self._speech, until)))
-        self._arm(until)
+        self._arm(min(until, max(now, self._settling.until(command.route, now))))
+
+    def _release(self) -> None:
+        """Lets go of held announces whose reason has gone."""
+        now = time.monotonic()
+        self._backlog.release(
+            lambda command: not self._speech.waits(command) and self._settling.until(command.route, now) <= now
+        )
+        self._advance()
 
     def _is_put(self, command: Command, *, there: bool) -> None:
         if not there:
@@ -337,9 +356,10 @@ class Pipe:
 
     def _wrote(self, command: Command) -> None:
         self.counters.written += 1
+        now = time.monotonic()
+        self._settling.wrote(command, now, math.inf if self._answers else now + 2 * SETTLES)
         if self._answers_are_set:
             return
-        now = time.monotonic()
         # Where it showed that there are no answers, they are not waited for; should one come, it must find its command.
         given_up = None if self._answers else now
         entry = Entry(command.command, isinstance(command, Announce), now, self.ack_timeout, None, given_up)
@@ -485,6 +505,7 @@ class Pipe:
             self.counters.unmatched += 1
             return
         self.counters.answered += 1
+        self._done(entry)
         try:
             if entry.given_up is not None:
                 return
@@ -517,7 +538,15 @@ class Pipe:
         else:
             self._set_aside(line, "neither an event nor part of an answer, for nothing was asked")
 
+    def _done(self, entry: Entry) -> None:
+        """A command was answered or given up: what is held for it may leave soon."""
+        now = time.monotonic()
+        self._settling.done(entry.command, now)
+        if self._backlog.held:
+            self._arm(now + SETTLES)
+
     def _lose(self, entry: Entry, text: str) -> None:
+        self._done(entry)
         self.counters.expired += 1
         self._later(Answer(entry.command, Outcome.TIMEOUT, text))
 
@@ -537,15 +566,18 @@ class Pipe:
         self._ledger.forget(now - LATE_ANSWER)
         expired = self._ledger.expire(now)
         commands = [entry for entry in expired if entry.question is None]
+        for entry in commands:
+            self._done(entry)
         for entry in expired:
             if entry.question is not None:
                 self._give_up_question(entry, entry.question, now)
         for waiting in self._backlog.give_up(now):
-            self._later(Answer(waiting.command.command, Outcome.ERROR, self._speech.waits(waiting.command)))
+            text = self._speech.waits(waiting.command) or "ExaBGP has not done yet what was said before of the same"
+            self._later(Answer(waiting.command.command, Outcome.ERROR, text))
         while self._questions and self._questions[0].asked + QUESTION_PATIENCE <= now:
             question = self._questions.popleft()
             self._reply(question, question.reply(Outcome.TIMEOUT, ended=False))
-        held = min((waiting.until for waiting in self._backlog.held.values()), default=math.inf)
+        held = min((self._next_of(waiting, now) for waiting in self._backlog.held.values()), default=math.inf)
         waits = self._questions[0].asked + QUESTION_PATIENCE if self._questions else math.inf
         self._arm(min(self._ledger.due(LATE_ANSWER), held, waits))
         self.counters.expired += len(commands)
@@ -555,7 +587,13 @@ class Pipe:
             self.answers_lost()
         if not under_way:
             self._give_up()
-        self._advance()
+        self._release()
+
+    def _next_of(self, waiting: Waiting, now: float) -> float:
+        """When to look again at a held announce."""
+        if self._speech.waits(waiting.command):
+            return waiting.until
+        return min(waiting.until, max(now + LOOK_PAUSE, self._settling.until(waiting.command.route, now)))
 
     def _give_up(self) -> None:
         """Tells of commands without an answer, so many in a turn of the loop: there may be thousands of them."""

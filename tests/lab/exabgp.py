@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import http.client
 import json
 import os
 import re
@@ -131,7 +132,7 @@ class ExaBGP(Program):
         except urllib.error.HTTPError as error:
             error.close()
             return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):  # it may end while it answers
             return None
 
     def events(self, **filters: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -43,11 +44,14 @@ COMMAND = re.compile(
     rf"(?:neighbor {_ADDRESS}(?:, neighbor {_ADDRESS})* )?"
     rf"(?:announce route {_ADDRESS}/\d+ next-hop (?:self|{_ADDRESS})(?: (?:{_ATTRIBUTE}))*"
     rf"|withdraw route {_ADDRESS}/\d+)"
-    rf"|version|system version|show neighbor configuration|show adj-rib out(?: {_ADDRESS})? extensive"
+    rf"|(?:announce|withdraw) watchdog [0-9A-Za-z_-]+"
+)
+QUESTION = re.compile(
+    rf"version|system version|show neighbor configuration|show adj-rib out(?: {_ADDRESS})? extensive"
     # What our keeper says between two workers.
     r"|# exabgp-bfd: another process takes over|help"
 )
-"""All that may ever stand on stdout."""
+"""These and commands are all that may ever stand on stdout."""
 
 _FOSTER = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 """A parent between the test and the process: to the process another ExaBGP."""
@@ -85,9 +89,19 @@ port = {port}
 """
 
 
-def done(_: str) -> bytes:
-    """How ExaBGP answers a command that it took."""
+def done(line: str) -> bytes:
+    """How ExaBGP 5 without neighbours answers a question, and a command that it took."""
+    match line:
+        case "version":
+            return b"exabgp 5.0.15\ndone\n"
+        case "help":
+            return b"\navailable API commands are listed here:\n\nhelp\n\ndone\n"
     return b"done\n"
+
+
+def to_commands(answers: Answers) -> Answers:
+    """Questions are answered as usual, and commands by something else."""
+    return lambda line: done(line) if QUESTION.fullmatch(line) else answers(line)
 
 
 def silence(_: str) -> bytes:
@@ -161,6 +175,9 @@ class _Reader:
     def __init__(self, out: int, into: int) -> None:
         self.answers: Answers = done
         self.lines: list[str] = []
+        """The commands."""
+        self.everything: list[str] = []
+        """With the questions."""
         self._into = into
         self._out = out
         self._writing = threading.Lock()
@@ -174,7 +191,9 @@ class _Reader:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 text = line.decode("ascii", "backslashreplace")
-                self.lines.append(text)
+                self.everything.append(text)
+                if not QUESTION.fullmatch(text):
+                    self.lines.append(text)
                 self.write(self.answers(text))
         if rest:
             self.lines.append(f"{rest!r} without a line feed")
@@ -255,9 +274,15 @@ class Process:
 
     @property
     def lines(self) -> list[str]:
-        """What it wrote to stdout."""
+        """The commands that it wrote to stdout."""
         assert self._reader is not None
         return self._reader.lines
+
+    @property
+    def everything(self) -> list[str]:
+        """All that it wrote to stdout."""
+        assert self._reader is not None
+        return self._reader.everything
 
     @property
     def running(self) -> bool:
@@ -316,7 +341,7 @@ class Process:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
-        except OSError:
+        except (OSError, http.client.HTTPException):  # it may end while it answers
             return 0, b""
 
     def get(self, path: str) -> Any:

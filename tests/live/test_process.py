@@ -36,6 +36,7 @@ from lab.process import (
     Process,
     clean_environment,
     silence,
+    to_commands,
     toml,
 )
 
@@ -467,9 +468,9 @@ def test_lines_that_nobody_can_read_harm_nothing(announced, router):
 
 def test_an_error_is_recorded_as_a_refusal(launch, router):
     process = launch(toml=toml(router.port))
-    process.answers = lambda _: b"could not parse the route\nerror\n"
+    process.answers = to_commands(lambda _: b"error: could not parse the route\nerror\n")
     refused = wait_for(lambda: process.events(event_type="route_refused"), "refused")[0]
-    assert refused["details"] == {"prefix": PREFIX, "outcome": "error", "text": "could not parse the route"}
+    assert refused["details"] == {"prefix": PREFIX, "outcome": "error", "text": "error: could not parse the route"}
     (announce,) = process.events(event_type="route_announce")
     assert refused["cause"] == announce["id"]
     assert refused["source"] == "exabgp"
@@ -479,12 +480,12 @@ def test_an_error_is_recorded_as_a_refusal(launch, router):
 
 def test_without_an_answer_the_next_ones_are_still_matched(launch, router):
     process = launch(toml=toml(router.port, "[speaker]\nack_timeout = 0.3"))
-    process.answers = silence
+    process.answers = to_commands(silence)
     wait_for(lambda: process.events(event_type="route_refused"), "refused")
     (announce,) = process.events(event_type="route_announce")
     assert answer_of(process, announce["id"], "timeout")
     # Now the late answer to the announce, and then the one to the withdraw: a refusal.
-    process.answers = lambda _: b"done\nerror\n"
+    process.answers = to_commands(lambda _: b"done\nerror\n")
     router.set(State.DOWN)
     wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
     (withdraw,) = wait_for(lambda: process.events(event_type="route_withdraw"), "recorded")
@@ -775,7 +776,7 @@ def test_each_resource_has_one_owner(tmp_path, router, monkeypatch):
     inside = Inside(lambda: settings(tmp_path, router.port))
 
     def writing(descriptor: int, data: bytes) -> int:
-        if data.startswith(b"neighbor "):
+        if data.startswith((b"announce ", b"withdraw ")):
             writers.add(threading.current_thread().name)
         return write(descriptor, data)
 

@@ -147,9 +147,9 @@ def test_what_is_held_is_not_written_until_it_is_released():
     assert waiting.holds(route(A)), "a later one for some of them comes after"
     assert not waiting.holds(route(prefix="198.51.100.3/32"))
     assert order(waiting) == []
-    waiting.release(SPEECH)
+    waiting.release(lambda command: not SPEECH.waits(command))
     assert order(waiting) == []
-    waiting.release(KNOWN)
+    waiting.release(lambda command: not KNOWN.waits(command))
     assert len(waiting) == 2
     assert not waiting.holds(route())
     assert order(waiting) == [1, 2]
@@ -162,7 +162,7 @@ def test_what_is_held_is_overtaken_too():
     assert waiting.overtake(announce(4, **LEFT)) == [announce(2, **LEFT)]
     assert not waiting
     assert waiting.hold(wait(announce(5)))
-    waiting.release(KNOWN)
+    waiting.release(lambda command: not KNOWN.waits(command))
     assert waiting.overtake(withdraw(6)) == [announce(5)]
     assert not waiting
 
@@ -172,7 +172,7 @@ def test_what_is_held_too_long_is_given_up():
     assert waiting.hold(wait(announce(2, **LEFT), until=6.0))
     assert waiting.give_up(4.9) == []
     assert [one.command for one in waiting.give_up(5.0)] == [announce(1)]
-    waiting.release(KNOWN)
+    waiting.release(lambda command: not KNOWN.waits(command))
     assert order(waiting) == [2]
 
 
@@ -183,8 +183,8 @@ def test_what_is_held_is_bounded(monkeypatch):
     assert waiting.hold(wait(announce(3)))
     assert waiting.put(wait(announce(4, **LEFT)))
     # No room there: it stays held.
-    waiting.release(KNOWN)
+    waiting.release(lambda command: not KNOWN.waits(command))
     assert waiting.holds(route())
     assert order(waiting) == [4]
-    waiting.release(KNOWN)
+    waiting.release(lambda command: not KNOWN.waits(command))
     assert order(waiting) == [3]

@@ -1297,7 +1297,7 @@ def test_of_a_target_that_was_taken_back_nothing_is_left_when_it_comes_back():
     house = live(service("dns"), NTP)
     (withdraw,) = commands(house.reload(NTP))
     house.take(Answer(withdraw.command, Outcome.DONE))
-    house.poll(a=DOWN, b=DOWN)
+    house.done(house.poll(a=DOWN, b=DOWN))
     house.reload(service("dns"), NTP)
     (route,) = house.service().routes
     assert (route.event, route.accepted) == (None, None)

@@ -270,6 +270,75 @@ def test_an_update_that_comes_late_is_taken_off_the_list():
     assert house.service().routes[0].unseen == ()
 
 
+# --- ExaBGP's own order ----------------------------------------------------------------------------------------------
+
+
+def test_a_withdraw_soon_after_its_announce_is_said_again_once_both_have_left_exabgp():
+    house = House(service("dns"))
+    house.poll(s1=UP)
+    withdrawn = house.poll(s1=DOWN, after=0.2)
+    assert said(withdrawn) == ["-v4"], "it does not wait"
+    assert said(house.wait(30.0)) == [], "not before it was answered: ExaBGP may do nothing at all"
+    house.done(withdrawn)
+    effects = house.wait(1.1)
+    assert said(effects) == ["-v4"]
+    assert events(effects, "route_withdraw")[0].details["layer"] == "repair"
+    house.done(effects)
+    assert said(house.wait(30.0)) == []
+
+
+def test_a_withdraw_of_what_has_long_left_exabgp_is_said_once():
+    house = announced(peer())
+    house.sent(PLAIN, N1)
+    house.wait(2.0)
+    house.done(house.poll(s1=DOWN))
+    house.sent(PLAIN, N1, announced=False)
+    assert said(house.wait(30.0)) == []
+
+
+def test_an_announce_again_within_the_moment_makes_the_second_withdraw_needless():
+    house = House(service("dns"))
+    house.poll(s1=UP)
+    withdrawn = house.poll(s1=DOWN, after=0.2)
+    house.done(withdrawn)
+    house.poll(s1=UP, after=0.2)
+    assert said(house.wait(5.0)) == []
+
+
+def test_a_withdraw_whose_update_is_not_seen_is_said_again_once():
+    house = announced(peer())
+    house.sent(PLAIN, N1)
+    house.wait(2.0)
+    house.done(house.poll(s1=DOWN))
+    effects = house.wait(SEEN_WITHIN + 0.1)
+    assert said(effects) == ["-v4"]
+    house.done(effects)
+    assert said(house.wait(60.0)) == []
+
+
+def test_what_was_withdrawn_just_before_a_session_came_up_is_withdrawn_again():
+    house = announced(peer())
+    house.sent(PLAIN, N1)
+    house.wait(2.0)
+    house.take(Neighbor(N1, "down"))
+    house.done(house.poll(s1=DOWN))
+    house.take(Neighbor(N1, "up"))
+    effects = house.wait(SEEN_WITHIN + 0.1)
+    assert "-v4" in said(effects)
+
+
+def test_a_neighbour_that_was_not_named_is_asked_for_at_once():
+    house = announced(peer())
+    house.take(Neighbor(N1, "up"))
+    assert ("peers", None) in asks(house.take(Neighbor(N2, "up"), 1.1))
+
+
+def test_a_route_that_goes_to_fewer_neighbours_is_withdrawn_from_those_who_lose_it_alone():
+    house = announced(peer(N1), peer(N2))
+    effects = house.reload(service("dns", targets=(Route(V4, neighbors=(N1,)),)))
+    assert said(effects) == [f"-v4 to {N2}", f"+v4 to {N1}"]
+
+
 # --- sessions that come and go ---------------------------------------------------------------------------------------
 
 

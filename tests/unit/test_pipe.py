@@ -42,7 +42,7 @@ from exabgp_bfd.core.model import (
     Watchdog,
     Withdraw,
 )
-from exabgp_bfd.speaker import backlog, pipe
+from exabgp_bfd.speaker import backlog, pipe, settling
 from exabgp_bfd.speaker.dialect import Dialect, Speech
 from exabgp_bfd.speaker.ledger import Reply
 from exabgp_bfd.speaker.pipe import Pipe
@@ -1480,3 +1480,40 @@ def test_the_lines_used_here_are_what_exabgp_writes():
     for line in (UP, SHUTDOWN, update("send"), update("receive")):
         assert json.loads(line)["exabgp"] == "5.0.0"
         assert line.index(b"\n") == len(line) - 1
+
+
+def test_an_announce_waits_until_the_last_word_on_its_target_has_left_exabgp(monkeypatch):
+    """ExaBGP sends what it finds together in an order of its own: an announce then may be lost behind its withdraw."""
+    monkeypatch.setattr(settling, "SETTLES", 0.2)
+    monkeypatch.setattr(pipe, "SETTLES", 0.2)
+    first, second, other = withdraw(1, 7), announce(2, 7), announce(3, 8)
+
+    async def play(exabgp):
+        for command in (first, second, other):
+            exabgp.pipe.send(command)
+        await asyncio.sleep(0.3)
+        assert exabgp.reads() == [said(first), said(other)]
+        exabgp.says(DONE, DONE)
+        await exabgp.until(lambda: exabgp.pipe.waiting == 1, "its answers")
+        assert exabgp.reads() == []
+        lines = []
+        await exabgp.until(lambda: lines.extend(exabgp.reads()) or lines, "the announce")
+        assert lines == [said(second)]
+
+    run(play)
+
+
+def test_an_announce_that_waits_for_another_word_is_given_up_in_time_and_overtaken_by_a_withdraw(monkeypatch):
+    async def play(exabgp):
+        exabgp.pipe.send(withdraw(1, 7))
+        exabgp.pipe.send(announce(2, 7))
+        exabgp.pipe.send(withdraw(3, 7))
+        assert exabgp.reads() == [said(withdraw(1, 7)), said(withdraw(3, 7))]
+        assert (await exabgp.told(1))[0].command == 2
+        monkeypatch.setattr(pipe, "SETTLES", 0.0)
+        exabgp.pipe.ack_timeout = 0.05
+        exabgp.pipe.send(announce(4, 7))
+        await exabgp.until(lambda: any(each.command == 4 for each in exabgp.delivered), "its end")
+        assert [each.outcome for each in exabgp.delivered if each.command == 4] == [Outcome.ERROR]
+
+    run(play)
