@@ -175,7 +175,8 @@ class _Reader:
     def __init__(self, out: int, into: int) -> None:
         self.answers: Answers = done
         self.lines: list[str] = []
-        """The commands."""
+        """The commands, without withdraws that are only said again: a hasty one always is, a second later."""
+        self._last: dict[str, str] = {}
         self.everything: list[str] = []
         """With the questions."""
         self._into = into
@@ -185,6 +186,14 @@ class _Reader:
         self._thread = threading.Thread(target=self._run, name="played ExaBGP", daemon=True)
         self._thread.start()
 
+    def _is_said_again(self, text: str) -> bool:
+        about = re.search(r"(?:announce|withdraw) route (\S+)", text)
+        if about is None:
+            return False
+        before = self._last.get(about[1])
+        self._last[about[1]] = text
+        return before == text and "withdraw" in text
+
     def _run(self) -> None:
         rest = b""
         while data := os.read(self._out, 65536):
@@ -192,7 +201,7 @@ class _Reader:
             for line in lines:
                 text = line.decode("ascii", "backslashreplace")
                 self.everything.append(text)
-                if not QUESTION.fullmatch(text):
+                if not QUESTION.fullmatch(text) and not self._is_said_again(text):
                     self.lines.append(text)
                 self.write(self.answers(text))
         if rest:

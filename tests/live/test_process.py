@@ -970,7 +970,8 @@ def test_of_two_reloads_the_file_that_was_read_last_holds(tmp_path, router):
         wait_for(lambda: len(read) == 4, "each read once")
         wait_for(lambda: inside.lines[-1] == f"{ANNOUNCE} med 3", "the last one holds")
         stays(lambda: len(read) == 4, "one reload for all signals", 0.5)
-        assert inside.lines == [f"{ANNOUNCE} med {number}" for number in range(4)]
+        # Those between may have been overtaken: one word for a route waits until the one before has left ExaBGP.
+        assert inside.lines[0] == f"{ANNOUNCE} med 0"
         app.call(app._hung_up, 5.0)
         wait_for(lambda: inside.lines[-1] == f"{ANNOUNCE} med 4", "a later signal counts again")
 

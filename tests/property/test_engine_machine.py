@@ -472,8 +472,15 @@ class EngineMachine(RuleBasedStateMachine):
         assert len(prefixes) == len(set(prefixes)), "one command a prefix and input"
         assert not commands or isinstance(given, Start | Poll | Tick | Webhook), "only samples and time decide"
         self.judge_records(effects, commands)
+        events = [effect.event for effect in effects if isinstance(effect, Record)]
+        # What is said again for ExaBGP's own order decides nothing.
+        repairs = {event.id for event in events if event.details.get("layer") == "repair"}
         for command in commands:
-            self.judge_command(given, command)
+            if command.command in repairs:
+                assert isinstance(command, Withdraw)
+                assert self.table.get(command.route.prefix) is None
+            else:
+                self.judge_command(given, command)
             self.apply(command)
         for effect in effects:
             if isinstance(effect, Remember):

@@ -957,7 +957,9 @@ class OrdersMachine(RuleBasedStateMachine):
         key = command.route.key
         to = goes_to(command.route, NEIGHBORS)
         # ExaBGP says a watchdog's routes by itself when it is reloaded, which nobody tells us.
-        again = isinstance(command.route, Watchdog) and command.command in self.repairs
+        # And a withdraw that follows its announce too closely is said again, for ExaBGP may turn their order.
+        again = command.command in self.repairs and isinstance(command, Withdraw)
+        again = again or (isinstance(command.route, Watchdog) and command.command in self.repairs)
         if isinstance(command, Announce):
             same = all(self.wire.get((key, each)) == command.route for each in to)
             assert not (same and self.sure.get(key, True)) or again, "said twice"
