@@ -105,6 +105,8 @@ class Engine:
         self._peers_again = float("-inf")
         """When ExaBGP may be asked again which neighbours it has."""
         self._new_again = float("-inf")
+        self._peers_due = float("inf")
+        """When it will be, where a moment is set."""
         self._reconciling = False
         """Whether a moment is set at which ExaBGP is asked what it holds."""
         self._looked_through: set[Address] = set()
@@ -355,13 +357,13 @@ class Engine:
             self._ask_peers(event, now, new=not self._neighborhood.is_known(told.neighbor))
 
     def _ask_peers(self, cause: int | None, now: float, *, new: bool = False) -> None:
-        if now >= self._peers_again or (new and now >= self._new_again):
-            self._new_again = now + NEW_AGAIN
-            self._peers_again = now + PEERS_AGAIN
+        due = min(self._new_again, self._peers_again) if new else self._peers_again
+        if now >= due:
+            self._new_again, self._peers_again, self._peers_due = now + NEW_AGAIN, now + PEERS_AGAIN, float("inf")
             self._outbox.ask("peers", None, cause)
-        elif self._peers_again < float("inf"):
-            self._timers.set(self._peers_again, Timer.PEERS, cause)
-            self._peers_again = float("inf")
+        elif due < self._peers_due:
+            self._peers_due = due
+            self._timers.set(due, Timer.PEERS, cause)
 
     def _negotiated(self, told: Negotiated) -> None:
         self._neighborhood.agreed(told)
@@ -797,8 +799,9 @@ class Engine:
                 case Timer.ARRIVED:
                     self._routes.settled(of[0], of[1], now)
                 case Timer.PEERS:
-                    self._peers_again = now
-                    self._ask_peers(of, now)
+                    if self._peers_due <= now:
+                        self._peers_again = now
+                        self._ask_peers(of, now)
                 case Timer.RECONCILE:
                     self._reconcile_again(now)
                 case Timer.WATCHDOG:

@@ -331,6 +331,9 @@ def test_a_neighbour_that_was_not_named_is_asked_for_at_once():
     house = announced(peer())
     house.take(Neighbor(N1, "up"))
     assert ("peers", None) in asks(house.take(Neighbor(N2, "up"), 1.1))
+    assert ("peers", None) not in asks(house.take(Neighbor(N3, "up"), 0.1))
+    assert asks(house.wait(1.1)).count(("peers", None)) == 1, "or a second later"
+    assert asks(house.wait(30.0)).count(("peers", None)) == 0
 
 
 def test_a_route_that_goes_to_fewer_neighbours_is_withdrawn_from_those_who_lose_it_alone():
