@@ -41,6 +41,7 @@ from exabgp_bfd.core.model import (
     Watchdog,
     Withdraw,
 )
+from exabgp_bfd.core.routes import REPAIR
 from exabgp_bfd.storage.queries import rfc3339
 from exabgp_bfd.storage.reader import Reader
 from exabgp_bfd.storage.recording import Kept
@@ -63,8 +64,6 @@ _ATTRIBUTES = (
 _DIRECTIONS = {"route_announce": ANNOUNCED, "route_withdraw": WITHDRAWN}
 _SAID_AGAIN = "said again"
 """How the rule of a command begins that only repeats one that ExaBGP did not take."""
-_REPAIR = "repair"
-"""The layer of one that decides nothing new."""
 _STANDING_STILL = 1_000
 """How often the engine may ask for the same moment again before its time goes on without it."""
 
@@ -336,7 +335,7 @@ def _change_by(event: Event, wall: int) -> RouteChange | None:
     """The change that an event records, None when it is about something else or only repeats one."""
     direction = _DIRECTIONS.get(event.event_type)
     rule = str(event.details.get("rule", ""))
-    if direction is None or rule.startswith(_SAID_AGAIN) or event.details.get("layer") == _REPAIR:
+    if direction is None or rule.startswith(_SAID_AGAIN) or event.details.get("layer") == REPAIR:
         return None
     told = event.details if direction == ANNOUNCED else {}
     attributes = {name: told[name] for name in _ATTRIBUTES if told.get(name) not in (None, [], (), "")}

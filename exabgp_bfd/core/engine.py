@@ -68,7 +68,7 @@ from exabgp_bfd.core.neighbors import DOWN, UP, Neighborhood
 from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
 from exabgp_bfd.core.reconcile import Findings, alike
-from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, RouteBook, RouteTrack, altered
+from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, NAMES_IN_AN_EVENT, RouteBook, RouteTrack, altered
 from exabgp_bfd.core.session import Leg, Step, Track, transition
 from exabgp_bfd.core.timers import Timer, Timers
 from exabgp_bfd.core.windows import next_edge, open_since, open_until
@@ -82,7 +82,6 @@ PEERS_AGAIN = 10.0
 """Seconds between two questions which neighbours ExaBGP has."""
 NEW_AGAIN = 1.0
 """The same where one came up that it had not named."""
-NAMES_IN_AN_EVENT = 20
 
 _Causes = dict[bool, int | None]
 """What led to a decision, by whether it speaks for the service."""

@@ -21,7 +21,6 @@ class Neighborhood:
         self.peers: dict[Address, Peer] | None = None
         """None: ExaBGP has not said which it has."""
         self.version = ""
-        self.dialect = ""
         self.answers = True
         self.ranges: tuple[Prefix, ...] = ()
         self.states: dict[str, str] = {}
@@ -33,7 +32,7 @@ class Neighborhood:
         """Takes ExaBGP's word for its neighbours; those that came, and those that went."""
         before = self.peers or {}
         self.peers = {peer.address: peer for peer in told.peers}
-        self.version, self.dialect = told.version or self.version, told.dialect or self.dialect
+        self.version = told.version or self.version
         self.answers, self.ranges = told.answers, told.ranges
         gone = [address for address in before if address not in self.peers]
         for address in gone:

@@ -11,11 +11,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Literal
 
 from exabgp_bfd.core.model import Address, Held, Peer, Prefix, Route
+from exabgp_bfd.core.policy import parse_address
 from exabgp_bfd.speaker.dialect import Dialect
+from exabgp_bfd.speaker.messages import as_object
 
 _VERSION = re.compile(r"exabgp ([0-9A-Za-z.+_-]{1,64})")
 _UNICAST = frozenset({"ipv4 unicast", "ipv6 unicast"})
@@ -34,7 +36,7 @@ def version(lines: Iterable[str]) -> tuple[Dialect, str] | None:
         found = _VERSION.fullmatch(line.strip())
         if found is not None:
             return (Dialect.V4 if found[1].startswith("4.") else Dialect.V5), found[1]
-        told = _object(_json(line))
+        told = as_object(_json(line))
         if told.get("application") == "exabgp":
             found = _VERSION.fullmatch(f"exabgp {told.get('version')}")
             return Dialect.V6, found[1] if found is not None else ""
@@ -156,16 +158,16 @@ def _from_json(text: str, blocks: list[_Block]) -> int:
     if not isinstance(entries, list):
         return 1
     unread = 0
-    for entry in map(_object, entries):
-        peer, local = _object(entry.get("peer")), _object(entry.get("local"))
+    for entry in map(as_object, entries):
+        peer, local = as_object(entry.get("peer")), as_object(entry.get("local"))
         # A neighbour that runs is told at length, one that does not by four settings, `peer list` says the least.
         name = peer.get("address", entry.get("peer-address"))
         if not isinstance(name, str):
             unread += 1
             continue
         ours = local.get("address", entry.get("local-address"))
-        families = {family for family, has in _object(local.get("families")).items() if has}
-        graceful = bool(_object(local.get("capabilities")).get("graceful-restart"))
+        families = {family for family, has in as_object(local.get("families")).items() if has}
+        graceful = bool(as_object(local.get("capabilities")).get("graceful-restart"))
         blocks.append(_Block(name, ours if isinstance(ours, str) else "", families, graceful))
     return unread
 
@@ -274,12 +276,12 @@ _Told = Held | Literal["other", "unread"]
 
 def _told_in_json(text: str) -> Iterator[_Told]:
     """6: {"192.0.2.1": {"routes": [{"family": "ipv4 unicast", "prefix": "10.0.0.0/24"}]}}, one or more in a line."""
-    for name, about in _object(_json(text)).items():
-        neighbor, routes = _address(name), _object(about).get("routes")
+    for name, about in as_object(_json(text)).items():
+        neighbor, routes = _address(name), as_object(about).get("routes")
         if neighbor is None or not isinstance(routes, list):
             yield "unread"
             continue
-        for route in map(_object, routes):
+        for route in map(as_object, routes):
             prefix = _prefix(route.get("prefix"))
             if route.get("family") not in _UNICAST:
                 yield "other"
@@ -361,15 +363,8 @@ def _json(text: str) -> Any:  # noqa: ANN401 - what JSON may hold
         return None
 
 
-def _object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON may hold
-    return value if isinstance(value, dict) else {}
-
-
 def _address(text: Any) -> Address | None:  # noqa: ANN401 - what JSON may hold
-    try:
-        address = ip_address(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+    address = parse_address(text) if isinstance(text, str) else None
     # With a zone it is none that a selector of ours could name.
     return None if getattr(address, "scope_id", None) else address
 

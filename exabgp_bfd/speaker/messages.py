@@ -14,10 +14,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Literal
 
 from exabgp_bfd.core.model import Address, Advertised, Negotiated, Neighbor, Outcome, Prefix
+from exabgp_bfd.core.policy import parse_address
 
 _KEY = b'"exabgp"'
 _ANSWERS = {b"done": Outcome.DONE, b"error": Outcome.ERROR}
@@ -173,19 +174,19 @@ def _document(document: Any, line: bytes, repaired: str) -> Line:  # noqa: ANN40
 
 def advertised(message: Message, direction: Direction = "send") -> Iterator[Advertised]:
     """The prefixes that an UPDATE sent (or received) by ExaBGP announced or took back; nothing for other messages."""
-    neighbor = _object(message.document.get("neighbor"))
+    neighbor = as_object(message.document.get("neighbor"))
     if message.kind != "update" or _direction(neighbor) != direction:
         return
     peer = _peer(neighbor)
-    update = _object(_object(neighbor.get("message")).get("update"))
+    update = as_object(as_object(neighbor.get("message")).get("update"))
     if peer is None:
         return
     for families, announced in ((update.get("withdraw"), False), (update.get("announce"), True)):
-        for entries in (_object(families).get(family) for family in _FAMILIES):
+        for entries in (as_object(families).get(family) for family in _FAMILIES):
             # Announced: {next hop: [{"nlri": ...}]}; withdrawn: [{"nlri": ...}]; with exabgp_api_compact bare prefixes.
             lists = entries.values() if isinstance(entries, dict) else (entries,)
             for entry in (entry for some in lists if isinstance(some, list) for entry in some):
-                prefix = _prefix(entry if isinstance(entry, str) else _object(entry).get("nlri"))
+                prefix = _prefix(entry if isinstance(entry, str) else as_object(entry).get("nlri"))
                 if prefix is not None:
                     yield Advertised(peer, prefix, announced)
 
@@ -194,7 +195,7 @@ def neighbor_state(message: Message) -> Neighbor | None:
     """The new state of a BGP session (`connected` is TCP only; `up` is ESTABLISHED), None for any other message."""
     if message.kind != "state":
         return None
-    neighbor = _object(message.document.get("neighbor"))
+    neighbor = as_object(message.document.get("neighbor"))
     peer, state = _peer(neighbor), _text(neighbor.get("state"))
     if peer is None or not state:
         return None
@@ -207,8 +208,8 @@ def negotiated(message: Message) -> Negotiated | None:
     """
     if message.kind != "negotiated":
         return None
-    neighbor = _object(message.document.get("neighbor"))
-    peer, families = _peer(neighbor), _object(neighbor.get("negotiated")).get("families")
+    neighbor = as_object(message.document.get("neighbor"))
+    peer, families = _peer(neighbor), as_object(neighbor.get("negotiated")).get("families")
     if peer is None or not isinstance(families, list):
         return None
     return Negotiated(peer, frozenset(_text(family) for family in families) - {""})
@@ -229,9 +230,9 @@ def offer(message: Message) -> Offer | None:
     """What an `open` message says; None for any other."""
     if message.kind != "open":
         return None
-    neighbor = _object(message.document.get("neighbor"))
+    neighbor = as_object(message.document.get("neighbor"))
     peer, direction = _peer(neighbor), _direction(neighbor)
-    capabilities = _object(neighbor.get("open")).get("capabilities")
+    capabilities = as_object(neighbor.get("open")).get("capabilities")
     if peer is None or direction is None or not isinstance(capabilities, dict):
         return None
     # A sent OPEN has names for keys, a received one has numbers; each capability has its name inside.
@@ -275,14 +276,15 @@ class Handshakes:
 
 
 def _capability(capabilities: dict[str, Any], number: str, name: str) -> dict[str, Any]:
-    return _object(capabilities.get(name, capabilities.get(number)))
+    return as_object(capabilities.get(name, capabilities.get(number)))
 
 
 def _direction(neighbor: dict[str, Any]) -> Direction | None:
     return _DIRECTIONS.get(_text(neighbor.get("direction")))
 
 
-def _object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON may hold
+def as_object(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON may hold
+    """An object of JSON, empty for anything else."""
     return value if isinstance(value, dict) else {}
 
 
@@ -292,10 +294,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - what JSON may hold
 
 
 def _peer(neighbor: dict[str, Any]) -> Address | None:
-    try:
-        return ip_address(_text(_object(neighbor.get("address")).get("peer")))
-    except ValueError:
-        return None
+    return parse_address(_text(as_object(neighbor.get("address")).get("peer")))
 
 
 def _prefix(text: Any) -> Prefix | None:  # noqa: ANN401 - what JSON may hold

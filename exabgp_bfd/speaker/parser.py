@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exabgp_bfd.core.model import Address, BfdError, ConfigError, Peer
+from exabgp_bfd.core.policy import parse_address
 
 DEADLINE = 30.0
 """Seconds that the child may take, and more of them for many commands: one takes about half a millisecond."""
@@ -202,22 +203,15 @@ def _configured(told: Mapping[str, Any]) -> Configured:
 
 
 def _verdict(told: Mapping[str, Any]) -> Verdict:
-    taken = (_address(text) for text in told["taken"])
-    refused = ((_address(text), why) for text, why in told["refused"].items())
+    # A range of addresses is none.
+    taken = (parse_address(text) for text in told["taken"])
+    refused = ((parse_address(text), why) for text, why in told["refused"].items())
     return Verdict(
         told["answer"],
         told["why"],
         frozenset(address for address in taken if address is not None),
         {address: why for address, why in refused if address is not None},
     )
-
-
-def _address(text: str) -> Address | None:
-    """None for a range of addresses."""
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
 
 
 # --- the child ------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ import math
 from collections import deque
 
 from exabgp_bfd.core.model import Address, Command, Route, Target
+from exabgp_bfd.core.routes import SETTLED_AFTER
 
-SETTLES = 1.0
-"""Seconds after its answer within which a command's UPDATE has left ExaBGP."""
+SETTLES = SETTLED_AFTER
+"""Seconds: what the core says again by, and announces wait for."""
 
 _Neighbors = tuple[Address, ...]
 

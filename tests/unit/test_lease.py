@@ -252,6 +252,19 @@ def here():
     return found
 
 
+def dies_once(tmp_path):
+    """The first worker dies, and the second says that it goes on."""
+    first = tmp_path / "first"
+
+    def work(stdin: int, stdout: int) -> None:
+        if not first.exists():
+            first.touch()
+            os._exit(1)
+        os.write(stdout, b"on\n")
+
+    return work
+
+
 def play(stage: Stage) -> int:
     """Waits for the keeper's end."""
     _, status = os.waitpid(stage.keeper, 0)
@@ -502,15 +515,7 @@ def test_a_worker_that_has_nothing_to_read_is_left_alone(tmp_path):
 
 
 def test_an_exabgp_that_says_nothing_of_help_is_believed_after_a_silence(tmp_path):
-    first = tmp_path / "first"
-
-    def work(stdin: int, stdout: int) -> None:
-        if not first.exists():
-            first.touch()
-            os._exit(1)
-        os.write(stdout, b"on\n")
-
-    stage = Stage(work)
+    stage = Stage(dies_once(tmp_path))
     stage.answer = lambda _: b"error\n"
     assert play(stage) == 0
     assert stage.lines == [*TAKEOVER, "help", "on"]
@@ -518,15 +523,7 @@ def test_an_exabgp_that_says_nothing_of_help_is_believed_after_a_silence(tmp_pat
 
 
 def test_an_exabgp_that_answers_nothing_is_not_asked(tmp_path):
-    first = tmp_path / "first"
-
-    def work(stdin: int, stdout: int) -> None:
-        if not first.exists():
-            first.touch()
-            os._exit(1)
-        os.write(stdout, b"on\n")
-
-    stage = Stage(work, answers=False)
+    stage = Stage(dies_once(tmp_path), answers=False)
     stage.answer = lambda _: b""
     assert play(stage) == 0
     assert stage.lines == [*TAKEOVER, "on"]
