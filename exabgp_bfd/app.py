@@ -76,8 +76,9 @@ from exabgp_bfd.host import HostWatch
 from exabgp_bfd.lease import Lease
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
 from exabgp_bfd.outline import service_lines, window_line
-from exabgp_bfd.sources.snmp.client import Target, connect
+from exabgp_bfd.sources.snmp.client import connect
 from exabgp_bfd.sources.snmp.poller import Poller
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.speaker import dialect
 from exabgp_bfd.speaker.dialect import Dialect
 from exabgp_bfd.speaker.inquiry import Inquiry

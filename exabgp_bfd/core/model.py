@@ -142,12 +142,17 @@ class Session:
 
     device: str
     name: str
-    """The peer's address; where two share it `peer%interface`; without one the interface, discriminator or index."""
+    """The peer's address; where two share it `peer%interface`, `peer%vrf` and the like; without one the interface,
+    discriminator or index."""
     peer: Address | None = None
     local: Address | None = None
     interface: str | None = None
     discriminator: int | None = None
     """The local discriminator, bfdSessDiscriminator."""
+    vrf: str | None = None
+    """The VRF, or the SNMP context, that it was seen in; None: the default one."""
+    multihop: bool | None = None
+    """Whether it is of RFC 5883; None where the table does not tell."""
     id: str = field(init=False)
     """`device/name`, as selectors, events and the API write it."""
 
@@ -384,6 +389,8 @@ class Poll:
     cause: int | None = None
     told: frozenset[str] = frozenset()
     """The ids of sessions that the same round has delivered already, because they had changed."""
+    sure: bool = False
+    """Whether a bad state here counts at once, unconfirmed: an authenticated notification of a trusted device."""
 
 
 @dataclass(frozen=True, slots=True)

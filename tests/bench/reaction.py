@@ -170,7 +170,8 @@ def _ours(
 
 def _uses_gufo(engine: str) -> bool:
     from exabgp_bfd.core.model import Secret  # noqa: PLC0415 - only here
-    from exabgp_bfd.sources.snmp.client import Target, connect  # noqa: PLC0415
+    from exabgp_bfd.sources.snmp.client import connect  # noqa: PLC0415
+    from exabgp_bfd.sources.snmp.target import Target  # noqa: PLC0415
 
     return connect(Target("r1", "127.0.0.1", Secret(COMMUNITY), engine=engine)).engine == "gufo"
 

@@ -10,8 +10,8 @@ import selectors
 import pytest
 
 from exabgp_bfd.core.model import ConfigError, Secret, SourceError
-from exabgp_bfd.sources.snmp.client import Target
 from exabgp_bfd.sources.snmp.poller import Poller
+from exabgp_bfd.sources.snmp.target import Target
 
 OID = "1.3.6.1.4.1.5.2.1"
 

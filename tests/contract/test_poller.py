@@ -22,8 +22,8 @@ from exabgp_bfd.core.model import (
     State,
 )
 from exabgp_bfd.simulator import Router
-from exabgp_bfd.sources.snmp.client import Target
 from exabgp_bfd.sources.snmp.poller import Poller
+from exabgp_bfd.sources.snmp.target import Target
 
 SESSION = (1, 3, 6, 1, 2, 1, 222, 1, 2, 1)
 DEADLINE = 30.0
@@ -235,7 +235,7 @@ def test_what_only_one_walk_has_missed_is_told_with_that_walk_alone(engine):
 
 
 def test_a_session_that_is_gone_is_told_so_often_and_no_more(engine, monkeypatch):
-    monkeypatch.setattr("exabgp_bfd.sources.snmp.poller.GONE_ROUNDS", 7)
+    monkeypatch.setattr("exabgp_bfd.sources.snmp.device.GONE_ROUNDS", 7)
 
     async def scenario():
         async with Router() as router:

@@ -16,7 +16,11 @@ from pysnmp.proto import api
 from exabgp_bfd.core.model import ConfigError, Secret, SourceError, State
 from exabgp_bfd.simulator import Router
 from exabgp_bfd.sources.snmp import client as client_module
-from exabgp_bfd.sources.snmp.client import Client, GufoClient, PysnmpClient, Target, connect
+from exabgp_bfd.sources.snmp import column
+from exabgp_bfd.sources.snmp.client import Client, connect
+from exabgp_bfd.sources.snmp.gufo_client import GufoClient
+from exabgp_bfd.sources.snmp.pysnmp_client import PysnmpClient
+from exabgp_bfd.sources.snmp.target import Target
 
 V2C = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]
 NAME = "1.3.6.1.2.1.1.5.0"
@@ -447,7 +451,7 @@ def test_a_walk_that_does_not_go_forward_ends_in_an_error(engine, ways):
 
 
 def test_a_walk_without_end_is_cut_off(engine, monkeypatch):
-    monkeypatch.setattr(client_module, "MAX_ROWS", 100)
+    monkeypatch.setattr(column, "MAX_ROWS", 100)
 
     def endless(request: bytes) -> list[bytes]:
         def following(asked):

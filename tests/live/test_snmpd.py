@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from exabgp_bfd.core.model import Diagnostic, Poll, Secret, Silence, Source, SourceError, State
-from exabgp_bfd.sources.snmp.client import Target, connect
+from exabgp_bfd.sources.snmp.client import connect
 from exabgp_bfd.sources.snmp.poller import Poller
+from exabgp_bfd.sources.snmp.target import Target
 
 pytestmark = pytest.mark.live
 

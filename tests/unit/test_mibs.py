@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from exabgp_bfd.core.model import ConfigError, Diagnostic, SourceError, State
 from exabgp_bfd.sources.snmp import mibs
-from exabgp_bfd.sources.snmp.mibs import BFD_STD, Row, address, identify, observe, one_oid, profile_for, text
+from exabgp_bfd.sources.snmp.mibs import BFD_STD, one_oid, profile_for
+from exabgp_bfd.sources.snmp.rows import Row, address, identify, observe, text
 
 ENTRY = "1.3.6.1.2.1.222.1.2.1"
 ETHERNET = {1: "ge-0/0/0", 2: "ge-0/0/1"}
