@@ -30,6 +30,7 @@ from exabgp_bfd.core.model import (
     Negotiated,
     Neighbor,
     Note,
+    Notification,
     Observation,
     Order,
     Override,
@@ -69,7 +70,7 @@ from exabgp_bfd.core.outbox import Outbox
 from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
 from exabgp_bfd.core.reconcile import Findings, alike
 from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, NAMES_IN_AN_EVENT, RouteBook, RouteTrack, altered
-from exabgp_bfd.core.session import Leg, Step, Track, transition
+from exabgp_bfd.core.session import PATH, Leg, Step, Track, transition
 from exabgp_bfd.core.timers import Timer, Timers
 from exabgp_bfd.core.windows import next_edge, open_since, open_until
 
@@ -234,6 +235,8 @@ class Engine:
                 self._rib(event, now)
             case Webhook():
                 self._webhook(event, now)
+            case Notification():
+                self._notified(event, now)
             case Clock():
                 self._clock(event, now)
             case Stall():
@@ -484,7 +487,8 @@ class Engine:
             if refilling and observation.state is State.MISSING:
                 continue
             cause = _cause(device, poll, observation.session.id)
-            self._observe(device, observation, now, poll, cause, counts=counts)
+            sure = not counts and bool(device.suspects) and self._suspected(device, observation.session.id, now)
+            self._observe(device, observation, now, poll, cause, counts=counts, sure=sure)
         if poll.complete and not refilling:
             self._absent(device, poll, now, counts=counts)
         if not counts:
@@ -492,6 +496,12 @@ class Engine:
                 device.look_causes.pop(observation.session.id, None)
             if poll.complete:
                 device.look_causes.clear()
+                device.suspects.clear()
+
+    def _suspected(self, device: DeviceTrack, session: str, now: float) -> bool:
+        """Whether the device has said of itself that this session went down, and this is the look at it."""
+        said = device.suspects.pop(session, None)
+        return said is not None and now - said <= device.spec.stale_after
 
     def _doubted(self, device: DeviceTrack, poll: Poll, now: float) -> bool:
         """Whether a device's word that all its sessions vanished at once is not yet believed.
@@ -567,6 +577,34 @@ class Engine:
         for observation in reported:
             self._observe(device, observation, now, poll, event, counts=True)
 
+    def _notified(self, told: Notification, now: float) -> None:
+        """The device speaks of itself: each session it names is looked at, and what it says is confirmed thereby."""
+        device = self._inventory.devices.get(told.device)
+        if device is None:
+            return
+        tracks = [device.tracks[session] for session in told.sessions if session in device.tracks]
+        details = {"said": None if told.said is None else told.said.value, **told.details}
+        if len(tracks) > 1:
+            details["sessions"] = [track.session.id for track in tracks[:NAMES_IN_AN_EVENT]]
+            details["count"] = len(tracks)
+        event = self._outbox.event(
+            "snmp_trap",
+            device=told.device,
+            session=tracks[0].session.id if len(tracks) == 1 else None,
+            source=Source.SNMP_TRAP,
+            details=details,
+        )
+        bad = told.said is not None and PATH[told.said] is False
+        for track in tracks:
+            if told.said is not None and bad and told.sure:
+                poll = Poll(told.device, (), source=Source.SNMP_TRAP, cause=event)
+                self._observe(device, Observation(track.session, told.said), now, poll, event, counts=True, sure=True)
+            elif bad:
+                device.suspects[track.session.id] = now
+            self._look(device, track, event)
+        if not tracks:
+            self._look(device, None, event)
+
     def _reported(self, device: DeviceTrack, webhook: Webhook) -> tuple[Observation, ...]:
         """The observations a webhook's evidence amounts to: `{"state": ..., "session" or "peer": ...}`, else none."""
         state = webhook.evidence.get("state")
@@ -586,7 +624,15 @@ class Engine:
     # --- sessions -----------------------------------------------------------------------------------------------
 
     def _observe(
-        self, device: DeviceTrack, seen: Observation, now: float, poll: Poll, cause: int | None, *, counts: bool
+        self,
+        device: DeviceTrack,
+        seen: Observation,
+        now: float,
+        poll: Poll,
+        cause: int | None,
+        *,
+        counts: bool,
+        sure: bool = False,
     ) -> None:
         track = device.tracks.get(seen.session.id)
         is_new = track is None
@@ -620,7 +666,7 @@ class Engine:
         if track.settled:
             return
         for leg in track.legs:
-            self._sample(device, leg, seen.state, now, track.event, counts=counts)
+            self._sample(device, leg, seen.state, now, track.event, counts=counts, sure=sure)
         self._settle(device, track, seen.state)
 
     def _identify(self, device: DeviceTrack, track: Track, session: Session) -> None:
@@ -732,10 +778,18 @@ class Engine:
             self._touch(leg.service)
 
     def _sample(
-        self, device: DeviceTrack, leg: Leg, state: State, now: float, cause: int | None, *, counts: bool
+        self,
+        device: DeviceTrack,
+        leg: Leg,
+        state: State,
+        now: float,
+        cause: int | None,
+        *,
+        counts: bool,
+        sure: bool = False,
     ) -> None:
         before = leg.verdict
-        step = leg.sample(state, now, counts=counts)
+        step = leg.sample(state, now, counts=counts, sure=sure)
         if step is Step.DECIDED:
             self._decided(leg, before, cause)
         elif step is Step.CONFIRM:

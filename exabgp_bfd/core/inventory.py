@@ -50,6 +50,8 @@ class DeviceTrack:
     """Until when a row that is absent says nothing, for the table was empty and fills again."""
     look_causes: dict[str | None, int | None] = field(default_factory=dict)
     """Why each look under way was asked for, by session (None: the whole device)."""
+    suspects: dict[str, float] = field(default_factory=dict)
+    """The sessions that it said of itself went down, and that were not looked at since, with when it said so."""
     changing: int = 0
     """How many of its sessions are changing, so that it is asked more often."""
     windows: list[Window] = field(default_factory=list)
@@ -142,7 +144,7 @@ class Inventory:
             device.heard, device.reachable, device.reason = old.heard, old.reachable, old.reason
             device.unheard_event, device.back_event = old.unheard_event, old.back_event
             device.empty_since, device.refilling_until = old.empty_since, old.refilling_until
-            device.look_causes = dict(old.look_causes)
+            device.look_causes, device.suspects = dict(old.look_causes), dict(old.suspects)
             device.changing = old.changing
             for id_, track in old.tracks.items():
                 device.tracks[id_] = track

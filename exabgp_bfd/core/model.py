@@ -389,8 +389,23 @@ class Poll:
     cause: int | None = None
     told: frozenset[str] = frozenset()
     """The ids of sessions that the same round has delivered already, because they had changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A device tells of its sessions that they went down or came up (an SNMP trap or inform): a hint, not the truth.
+
+    The sessions, or where it names none that is known all of the device's, are looked at at once.
+    """
+
+    device: str
+    said: State | None = None
+    """None: something happened to them."""
+    sessions: tuple[str, ...] = ()
+    """Their ids."""
     sure: bool = False
-    """Whether a bad state here counts at once, unconfirmed: an authenticated notification of a trusted device."""
+    """Whether it is authenticated, fresh and of a trusted device: a Down then counts before it was looked at."""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -628,6 +643,7 @@ Input = (
     | Advertised
     | Neighbor
     | Webhook
+    | Notification
     | Note
     | Clock
     | Stall

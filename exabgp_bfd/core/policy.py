@@ -41,10 +41,16 @@ def key(text: str) -> Address | str:
 
 
 def keys(session: Session) -> set[Address | str]:
-    """Every key that means this session: `*`, its name, peer address, interface name and discriminator."""
+    """Every key that means this session: `*`, its name, peer address, interface name and discriminator.
+
+    And the peer with what sets it apart, `peer%interface`, `peer%vrf` and `peer%local`, whether it need be or not.
+    """
     found = {"*", key(session.name)}
     if session.peer is not None:
         found.add(session.peer)
+        found.update(
+            key(f"{session.peer}%{end}") for end in (session.interface, session.vrf, session.local) if end is not None
+        )
     if session.interface is not None:
         found.add(key(session.interface))
     if session.discriminator is not None:

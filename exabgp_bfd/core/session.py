@@ -96,8 +96,11 @@ class Leg:
             return rules.on_unknown
         return Reading.UP if state is State.UP else Reading.DOWN
 
-    def sample(self, state: State, now: float, *, counts: bool) -> Step:
-        """Takes one sample; `counts` says whether it may count towards `rise` and `fall` (a look may not)."""
+    def sample(self, state: State, now: float, *, counts: bool, sure: bool = False) -> Step:
+        """Takes one sample; `counts` says whether it may count towards `rise` and `fall` (a look may not).
+
+        A bad sample that is `sure` needs no confirming look: its device has said the same of itself.
+        """
         reading = self.read(state)
         if reading is Reading.HOLD:
             # Bad samples stay counted through what says nothing.
@@ -108,7 +111,7 @@ class Leg:
             return self.order(verdict=reading is Reading.UP)
         if reading is Reading.UP:
             return self._good(now, self.service.spec, counts=counts)
-        return self._bad(state, now, self.service.spec, counts=counts)
+        return self._bad(state, now, self.service.spec, counts=counts, sure=sure)
 
     def expire(self, now: float) -> Step:
         """A confirming look was not answered in time: the bad sample stands, for it was seen."""
@@ -203,7 +206,7 @@ class Leg:
         # Decided by a sample, never by the clock alone: Up at the end of hold-up must have been seen.
         return self._decide(verdict=True)
 
-    def _bad(self, state: State, now: float, rules: Service, *, counts: bool) -> Step:
+    def _bad(self, state: State, now: float, rules: Service, *, counts: bool, sure: bool) -> Step:
         self._break_rise()
         if self.verdict is False:
             return Step.NOTHING
@@ -214,7 +217,7 @@ class Leg:
         else:
             self.confirmed = True
         # A vanished row is no failure until a second look has missed it too, whatever `confirm` says.
-        confirm = rules.confirm or state is State.MISSING
+        confirm = state is State.MISSING or (rules.confirm and not sure)
         if self.bad >= rules.fall and (not confirm or self.confirmed or self.bad > 1):
             return self._decide(verdict=False)
         if not confirm or not first:

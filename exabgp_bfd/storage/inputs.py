@@ -17,6 +17,7 @@ from exabgp_bfd.core.model import (
     Clock,
     Disabled,
     Input,
+    Notification,
     Observation,
     Order,
     Poll,
@@ -93,7 +94,9 @@ class InputLog:
         """Keeps an input that the engine is given at `now` (monotonic seconds, whole microseconds), `wall` as above."""
         if isinstance(event, Poll):
             self._poll(event, round(now * _MICRO), wall)
-        elif isinstance(event, Silence | Webhook | Order | Clear | Disabled | Reload | Clock | Stall | Stop):
+        elif isinstance(
+            event, Silence | Webhook | Notification | Order | Clear | Disabled | Reload | Clock | Stall | Stop
+        ):
             self._keep(Single(wall, round(now * _MICRO), event))
 
     def flush(self) -> None:

@@ -24,6 +24,7 @@ from exabgp_bfd.core.model import (
     Input,
     Lift,
     Note,
+    Notification,
     Observation,
     Order,
     Override,
@@ -55,7 +56,7 @@ SHAPE_SECONDS = 3600
 _COMPRESS_FROM = 256
 """Bytes; a compressed text begins with zlib's 0x78, one that is not with a bracket."""
 
-Recorded = Start | Stop | Silence | Webhook | Clock | Stall | Order | Clear | Disabled | Reload | Note
+Recorded = Start | Stop | Silence | Webhook | Notification | Clock | Stall | Order | Clear | Disabled | Reload | Note
 """What is kept as a row of its own; of notes only those that say that inputs were lost."""
 
 
@@ -245,6 +246,8 @@ def _observation(seen: Observation) -> list[Any]:
         seen.ups,
         seen.downs,
         seen.last_up,
+        session.vrf,
+        session.multihop,
     ]
     while row[-1] is None:
         row.pop()
@@ -252,10 +255,9 @@ def _observation(seen: Observation) -> list[Any]:
 
 
 def _observed(row: list[Any]) -> Observation:
-    device, name, state, peer, local, interface, discriminator, diagnostic, details, ups, downs, last_up = row + [
-        None
-    ] * (12 - len(row))
-    session = Session(device, name, _address(peer), _address(local), interface, discriminator)
+    row = row + [None] * (14 - len(row))
+    device, name, state, peer, local, interface, discriminator, diagnostic, details, ups, downs, last_up = row[:12]
+    session = Session(device, name, _address(peer), _address(local), interface, discriminator, *row[12:])
     known = None if diagnostic is None else Diagnostic(diagnostic)
     return Observation(session, State(state), known, details, ups, downs, last_up)
 
@@ -279,9 +281,8 @@ def single_row(single: Single) -> tuple[str, bytes]:
             kind, document = "stop", {"reason": reason, "withdraw": withdraw}
         case Silence(device, reason):
             kind, document = "silence", {"device": device, "reason": reason}
-        case Webhook(device, reason, evidence, effect, actor):
-            told = {"device": device, "reason": reason, "evidence": evidence, "effect": effect, "actor": actor}
-            kind, document = "webhook", told
+        case Webhook() | Notification():
+            kind, document = _report(event)
         case Clock(wall):
             kind, document = "clock", {"wall": wall}
         case Stall(seconds):
@@ -299,6 +300,27 @@ def single_row(single: Single) -> tuple[str, bytes]:
     return kind, packed(document)
 
 
+def _report(event: Webhook | Notification) -> tuple[str, dict[str, Any]]:
+    """What somebody told of sessions."""
+    match event:
+        case Webhook(device, reason, evidence, effect, actor):
+            return "webhook", {
+                "device": device,
+                "reason": reason,
+                "evidence": evidence,
+                "effect": effect,
+                "actor": actor,
+            }
+        case Notification(device, said, sessions, sure, details):
+            return "notification", {
+                "device": device,
+                "said": said,
+                "sessions": list(sessions),
+                "sure": sure,
+                "details": details,
+            }
+
+
 def single_from(kind: str, body: bytes) -> tuple[Input, Restored | None]:
     """The input that `single_row` wrote, and of a Start what it began with; raises ValueError."""
     try:
@@ -314,6 +336,9 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Input]] = {
     "stop": lambda told: Stop(told["reason"], told["withdraw"]),
     "silence": lambda told: Silence(told["device"], told["reason"]),
     "webhook": lambda told: Webhook(told["device"], told["reason"], told["evidence"], told["effect"], told["actor"]),
+    "notification": lambda told: Notification(
+        told["device"], told["said"] and State(told["said"]), tuple(told["sessions"]), told["sure"], told["details"]
+    ),
     "clock": lambda told: Clock(float(told["wall"])),
     "stall": lambda told: Stall(float(told["seconds"])),
     "order": lambda told: Order(order_of(told)),

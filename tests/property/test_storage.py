@@ -15,6 +15,7 @@ from exabgp_bfd.core.model import (
     Event,
     EventQuery,
     Lift,
+    Notification,
     Observation,
     Order,
     Override,
@@ -164,7 +165,12 @@ def test_a_question_is_answered_as_by_a_filter(
 
 # --- the input log ---
 
-sessions = [Session("a", "x"), Session("a", "y", ip_address("192.0.2.1"), None, "eth0", 7), Session("b", "x")]
+sessions = [
+    Session("a", "x"),
+    Session("a", "z", vrf="red", multihop=False),
+    Session("a", "y", ip_address("192.0.2.1"), None, "eth0", 7),
+    Session("b", "x"),
+]
 json_words = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
@@ -195,6 +201,14 @@ polls = st.builds(
 others = st.one_of(
     st.builds(Silence, st.sampled_from("ab"), st.text()),
     st.builds(Webhook, st.text(), st.text(), documents, st.sampled_from(["record", "probe", "observe"])),
+    st.builds(
+        Notification,
+        st.text(),
+        st.none() | st.sampled_from(State),
+        st.lists(st.text(), max_size=2).map(tuple),
+        st.booleans(),
+        documents,
+    ),
     st.builds(Clock, seconds),
     st.builds(Stall, seconds),
     st.builds(Order, lifts | overrides),
