@@ -62,12 +62,16 @@ DEFAULT_COMMUNITY: Final = "public"
 PROFILES: Final = ("auto", "bfd-std", "oid")
 """Names that `profile` takes; a test holds them against the tables of sources/snmp/mibs.py."""
 
-_SECRET_KEYS: Final = frozenset({"community", "secrets", "mongodb", "sha256"})
+_SECRET_KEYS: Final = frozenset(
+    {"community", "secrets", "mongodb", "sha256", "auth_key", "priv_key", "communities", "context_communities"}
+)
 _SECRET_FILE_LIMIT: Final = 65536
 
 DialectName = Literal["auto", "4", "5", "6"]
 OnExit = Literal["keep", "withdraw"]
-SnmpVersion = Literal["1", "2c"]
+SnmpVersion = Literal["1", "2c", "3"]
+AuthProtocol = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
+PrivProtocol = Literal["des", "3des", "aes128", "aes192", "aes256", "aes192-cisco", "aes256-cisco"]
 EngineName = Literal["auto", "pysnmp", "gufo"]
 OidValues = Literal["oper", "state"]
 WebhookEffect = Literal["record", "probe", "observe"]
@@ -86,6 +90,8 @@ _WATCHDOG_COMMANDS: Final = frozenset(
 """What no watchdog may be called: ExaBGP takes a line that ends with one of these for that command (5.0.15)."""
 SHORTEST_RECONCILE: Final = 10.0
 """Seconds; while ExaBGP answers, it executes no command."""
+SHORTEST_KEY: Final = 8
+"""Octets of an SNMPv3 pass phrase (RFC 3414 section 11.2)."""
 SHORTEST_LEASE: Final = 2.0
 """Seconds; a start of ours takes one or two."""
 
@@ -99,6 +105,26 @@ class SettingsError(ConfigError):
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UserSettings:
+    """A user of SNMPv3 (RFC 3414); what has no protocol is not used."""
+
+    name: str
+    auth_protocol: AuthProtocol | None = None
+    auth_key: Secret | None = None
+    priv_protocol: PrivProtocol | None = None
+    priv_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSettings:
+    """One of an agent's views of itself, usually a VRF; the empty name is the default."""
+
+    name: str
+    community: Secret | None = None
+    """What maps to it in versions 1 and 2c; None: the device's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +149,38 @@ class DeviceSettings:
     """The column's OID for profile `oid`, digits and dots without a leading dot."""
     values: OidValues | None = None
     """`oper`: bfdSessOperStatus; `state`: bfdSessState (RFC 7331). Only for profile `oid`."""
+    user: UserSettings | None = None
+    """For version 3."""
+    contexts: tuple[ContextSettings, ...] = ()
+    """The views in which its sessions are looked for; empty: the default one."""
+    max_varbinds: int = 40
+    trap_from: tuple[Address, ...] = ()
+    """Addresses from which it sends notifications, beside its host's."""
+    trust: bool = False
+    """Whether an authenticated and fresh SNMPv3 notification of it counts before it was looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrapSettings:
+    """Where SNMP notifications arrive, and which are believed beside those with a device's own credentials."""
+
+    listen: tuple[Listen, ...]
+    communities: tuple[Secret, ...] = ()
+    users: tuple[UserSettings, ...] = ()
+    receive_buffer: int = 4 * 1024 * 1024
+    """Bytes that the kernel is asked for; it may grant less."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What the SNMP proxy of the API may ask beside the configured devices, and how much at once; seconds."""
+
+    allow: tuple[Prefix, ...] = ()
+    concurrency: int = 6
+    queue: int = 100
+    keep: float = 3600.0
+    timeout: float = 600.0
+    """How long one job may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +264,9 @@ class Settings:
     api: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 8080))
     """None: the API is off."""
     api_keys: tuple[ApiKey, ...] = ()
-    traps: Listen | None = None
+    traps: TrapSettings | None = None
+    """None: no receiver."""
+    proxy: ProxySettings = field(default_factory=ProxySettings)
     log: LogSettings = field(default_factory=LogSettings)
     file: Path | None = None
     """The file it was read from."""
@@ -698,8 +758,32 @@ def _read_version(value: object) -> SnmpVersion:
         case "2c":
             return "2c"
         case "3":
-            raise ValueError('SNMP version 3 is not supported in this version yet: use "2c" or "1"')
-    raise ValueError(f'must be "2c" or "1", not {_show(value)}')
+            return "3"
+    raise ValueError(f'must be "2c", "3" or "1", not {_show(value)}')
+
+
+def _read_word(value: object) -> str:
+    """A user's or a context's name: SNMP takes any octets, but what holds none of these was mistyped."""
+    word = "" if value == "" else _text(value)
+    if len(word.encode()) > 32 or not word.isprintable():
+        raise ValueError(f"must be at most 32 printable characters, not {_show(word)}")
+    return word
+
+
+def _read_user(value: object) -> str:
+    word = _read_word(value)
+    if not word:
+        raise ValueError("must not be empty")
+    return word
+
+
+def _read_listens(value: object) -> tuple[Listen, ...]:
+    """One address, or a list of them."""
+    if not isinstance(value, list):
+        return (_read_listen(value),)
+    if not value:
+        raise ValueError('must not be empty, for example ["0.0.0.0:162", "[::]:162"]')
+    return tuple(_read_listen(each) for each in value)
 
 
 def _read_profile(value: object) -> str:
@@ -727,9 +811,11 @@ def _suggest(word: str, known: Iterable[str]) -> str:
 
 NameText = Annotated[str, PlainValidator(_read_name)]
 SecretText = Annotated[Secret, PlainValidator(_read_secret)]
+UserText = Annotated[str, PlainValidator(_read_user)]
+ContextText = Annotated[str, PlainValidator(_read_word)]
 PathText = Annotated[Path, PlainValidator(_read_path)]
 HostText = Annotated[str, PlainValidator(_read_host)]
-ListenText = Annotated[Listen, PlainValidator(_read_listen)]
+ListensText = Annotated[tuple[Listen, ...], PlainValidator(_read_listens)]
 ApiListenText = Annotated[Listen | None, PlainValidator(_read_api_listen)]
 AddressText = Annotated[Address, PlainValidator(_read_address)]
 PrefixText = Annotated[Prefix, PlainValidator(_read_prefix)]
@@ -787,6 +873,14 @@ class _SnmpKeys(_Table):
     stale_after: Annotated[float, Field(gt=0, le=86400)] | None = None
     fast_interval: Interval | None = None
     engine: EngineName | None = None
+    user: UserText | None = None
+    auth_protocol: AuthProtocol | None = None
+    auth_key: SecretText | None = None
+    priv_protocol: PrivProtocol | None = None
+    priv_key: SecretText | None = None
+    contexts: Annotated[list[ContextText], Field(max_length=256)] | None = None
+    context_communities: dict[ContextText, SecretText] | None = None
+    max_varbinds: Annotated[int, Field(ge=1, le=500)] | None = None
 
 
 class _Snmp(_SnmpKeys):
@@ -801,6 +895,8 @@ class _Device(_SnmpKeys):
     profile: Annotated[str, PlainValidator(_read_profile)] = "auto"
     oid: OidText | None = None
     values: OidValues | None = None
+    trap_from: list[AddressText] = []
+    trust: bool | None = None
 
 
 class _Change(_Table):
@@ -893,8 +989,28 @@ class _Api(_Table):
     key: list[_Key] = []
 
 
+class _User(_Table):
+    name: UserText
+    auth_protocol: AuthProtocol | None = None
+    auth_key: SecretText | None = None
+    priv_protocol: PrivProtocol | None = None
+    priv_key: SecretText | None = None
+
+
 class _Traps(_Table):
-    listen: ListenText
+    listen: ListensText
+    communities: list[SecretText] = []
+    user: list[_User] = []
+    trust: bool = False
+    receive_buffer: Annotated[int, Field(ge=65536, le=2**30)] = 4 * 1024 * 1024
+
+
+class _SnmpProxy(_Table):
+    allow: list[PrefixText] = []
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 6
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 100
+    keep: Duration = 3600.0
+    timeout: Duration = 600.0
 
 
 class _Log(_Table):
@@ -910,6 +1026,7 @@ class _File(_Table):
     storage: _Storage = _Storage()
     snmp: _Snmp = _Snmp()
     traps: _Traps | None = None
+    snmp_proxy: _SnmpProxy = _SnmpProxy()
     device: list[_Device] = []
     service: list[_Service] = []
     window: list[_Window] = []
@@ -926,6 +1043,8 @@ _TABLES: Final[Mapping[tuple[str, ...], type[_Table]]] = {
     ("storage",): _Storage,
     ("snmp",): _Snmp,
     ("traps",): _Traps,
+    ("traps", "user"): _User,
+    ("snmp_proxy",): _SnmpProxy,
     ("device",): _Device,
     ("service",): _Service,
     ("service", "step"): _Step,
@@ -938,7 +1057,9 @@ _TABLES: Final[Mapping[tuple[str, ...], type[_Table]]] = {
     ("api", "key"): _Key,
     ("log",): _Log,
 }
-_TABLE_LISTS: Final = frozenset({("device",), ("service",), ("service", "step"), ("window",), ("api", "key")})
+_TABLE_LISTS: Final = frozenset(
+    {("device",), ("service",), ("service", "step"), ("window",), ("api", "key"), ("traps", "user")}
+)
 
 _EXAMPLES: Final[Mapping[str, str]] = {
     "name": 'name = "edge1"',
@@ -949,6 +1070,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "sha256": "the SHA-256 of the key, 64 hexadecimal digits",
     "listen": 'listen = "127.0.0.1:1162"',
     "up": "up = 1",
+    "user": 'user = "bfd"',
     "devices": 'devices = ["edge1"]',
     "services": 'services = ["dns"]',
 }
@@ -1298,7 +1420,7 @@ class _Build:
         interval: float = table.interval or self.take_interval() or 1.0
         version: SnmpVersion = table.version or snmp.version or "2c"
         if engine == "gufo" and version == "1":
-            self.fail(f"{placed.place}.engine", '"gufo" reads version 2c only: use "pysnmp" or "auto" for version 1')
+            self.fail(f"{placed.place}.engine", '"gufo" does not read version 1: use "pysnmp" or "auto" for it')
         if table.community is not None:
             community = self.secret(f"{placed.place}.community", table.community, self.file and self.file.parent)
         return DeviceSettings(
@@ -1316,7 +1438,106 @@ class _Build:
             profile=table.profile,
             oid=table.oid,
             values=table.values,
+            user=self.device_user(placed, version),
+            contexts=self.contexts(placed, version),
+            max_varbinds=table.max_varbinds or snmp.max_varbinds or 40,
+            trap_from=tuple(table.trap_from),
+            trust=self.trust(placed, version),
         )
+
+    def device_user(self, placed: _Placed, version: SnmpVersion) -> UserSettings | None:
+        """As whom a device is asked in version 3, key by key its own or that of [snmp]."""
+        if version != "3":
+            for key in ("user", "auth_protocol", "auth_key", "priv_protocol", "priv_key"):
+                if getattr(placed.table, key) is not None:
+                    self.fail(f"{placed.place}.{key}", f'belongs to version = "3", not to "{version}"')
+            return None
+        said: dict[str, Any] = {}
+        places: dict[str, str] = {}
+        for key in ("user", "auth_protocol", "auth_key", "priv_protocol", "priv_key"):
+            own = getattr(placed.table, key)
+            said[key] = own if own is not None else getattr(self.table.snmp, key)
+            places[key] = f"{placed.place}.{key}" if own is not None else self.place("snmp", key)
+        if said["user"] is None:
+            self.fail(f"{placed.place}.user", 'is missing: version 3 needs one, for example user = "bfd"')
+            return None
+        return self.user(said["user"], said, places)
+
+    def user(self, name: str, said: Mapping[str, Any], places: Mapping[str, str]) -> UserSettings:
+        """A user with the secrets that its keys stand for; each protection has both a protocol and a key."""
+        keys: dict[str, Secret | None] = {}
+        for kind, example in (("auth", "sha256"), ("priv", "aes128")):
+            protocol, key = said[f"{kind}_protocol"], said[f"{kind}_key"]
+            if key is not None and protocol is None:
+                self.fail(places[f"{kind}_key"], f'has no protocol: add {kind}_protocol = "{example}"')
+            if protocol is not None and key is None:
+                self.fail(places[f"{kind}_protocol"], f'has no key: add {kind}_key = "env:SNMP_{kind.upper()}_KEY"')
+            keys[kind] = None if key is None else self.pass_phrase(places[f"{kind}_key"], key)
+        if said["priv_protocol"] is not None and said["auth_protocol"] is None:
+            self.fail(places["priv_protocol"], 'needs authentication too (RFC 3414): add auth_protocol = "sha256"')
+        return UserSettings(name, said["auth_protocol"], keys["auth"], said["priv_protocol"], keys["priv"])
+
+    def pass_phrase(self, place: str, written: Secret) -> Secret:
+        faults = len(self.faults)
+        key = self.secret(place, written, self.file and self.file.parent)
+        if len(self.faults) == faults and len(key.reveal().encode()) < SHORTEST_KEY:
+            self.fail(place, f"is too short: a pass phrase has at least {SHORTEST_KEY} octets (RFC 3414)")
+        return key
+
+    def contexts(self, placed: _Placed, version: SnmpVersion) -> tuple[ContextSettings, ...]:
+        """The views of a device; versions 1 and 2c know a view by a community of its own."""
+        table, snmp = placed.table, self.table.snmp
+        names = _first(table.contexts, snmp.contexts, [])
+        written = _first(table.context_communities, snmp.context_communities, {})
+        place = placed.place if table.context_communities is not None else self.place("snmp")
+        communities = {
+            name: self.secret(f"{place}.context_communities.{name}", secret, self.file and self.file.parent)
+            for name, secret in written.items()
+        }
+        place = f"{placed.place}.contexts" if table.contexts is not None else self.place("snmp", "contexts")
+        if len(set(names)) < len(names):
+            self.fail(place, "names a context twice")
+        for name in names if version != "3" else ():
+            if name and name not in communities:
+                self.fail(
+                    place,
+                    f"version {version} knows the context {name} by a community only: "
+                    f'add context_communities = {{ {name} = "env:..." }}, or use version = "3"',
+                )
+        return tuple(ContextSettings(name, communities.get(name)) for name in names)
+
+    def trust(self, placed: _Placed, version: SnmpVersion) -> bool:
+        """Whether a device's notifications count at once: they must be authenticated for that."""
+        said = placed.table.trust
+        auth = _first(placed.table.auth_protocol, self.table.snmp.auth_protocol)
+        able = version == "3" and auth is not None
+        if said and not able:
+            self.fail(
+                f"{placed.place}.trust",
+                'only SNMPv3 notifications with auth_protocol can be trusted: use version = "3", or leave it out',
+            )
+        if said is None and self.table.traps is not None:
+            return self.table.traps.trust and able
+        return bool(said)
+
+    def traps(self) -> TrapSettings | None:
+        """Where notifications arrive."""
+        table = self.table.traps
+        if table is None:
+            return None
+        users = []
+        for number, user in enumerate(table.user):
+            said = {key: getattr(user, key) for key in _User.model_fields}
+            users.append(self.user(user.name, said, {key: self.place("traps", "user", number, key) for key in said}))
+        communities = [
+            self.file_secret(secret, "traps", "communities", number) for number, secret in enumerate(table.communities)
+        ]
+        return TrapSettings(table.listen, tuple(communities), tuple(users), table.receive_buffer)
+
+    def proxy(self) -> ProxySettings:
+        """What the SNMP proxy may ask."""
+        table = self.table.snmp_proxy
+        return ProxySettings(tuple(table.allow), table.concurrency, table.queue, table.keep, table.timeout)
 
     def take_interval(self) -> float | None:
         """The default of [snmp], or what a flag or variable says instead."""
@@ -1856,7 +2077,8 @@ class _Build:
             webhook=self.webhook(),
             api=self.api_listen(),
             api_keys=self.api_keys(),
-            traps=self.table.traps.listen if self.table.traps else None,
+            traps=self.traps(),
+            proxy=self.proxy(),
             log=self.log(),
             file=self.file,
         )
@@ -2017,7 +2239,8 @@ def describe(settings: Settings) -> dict[str, Any]:
         "webhook": _plain(settings.webhook),
         "api": "off" if settings.api is None else str(settings.api),
         "api_keys": [_plain(key) for key in settings.api_keys],
-        "traps": "off" if settings.traps is None else str(settings.traps),
+        "traps": "off" if settings.traps is None else _plain(settings.traps),
+        "snmp_proxy": _plain(settings.proxy),
         "log": _plain(settings.log),
     }
 

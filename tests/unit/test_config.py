@@ -18,10 +18,14 @@ from exabgp_bfd import config
 from exabgp_bfd.config import (
     PROFILES,
     VARIABLES,
+    ContextSettings,
     Listen,
     Overrides,
+    ProxySettings,
     Settings,
     SettingsError,
+    TrapSettings,
+    UserSettings,
     describe,
     load,
 )
@@ -173,8 +177,29 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         forget_after = "2h"
         engine = "pysnmp"
         record_polls = true
+        user = "bfd"
+        auth_protocol = "sha256"
+        auth_key = "auth key 1"
+        priv_protocol = "aes128"
+        priv_key = "priv key 1"
+        contexts = ["", "red"]
+        context_communities = { red = "red one" }
+        max_varbinds = 20
         [traps]
-        listen = "0.0.0.0:1162"
+        listen = ["0.0.0.0:1162", "[::]:1162"]
+        communities = ["t1", "t2"]
+        trust = true
+        receive_buffer = 65536
+        [[traps.user]]
+        name = "notifier"
+        auth_protocol = "md5"
+        auth_key = "auth key 2"
+        [snmp_proxy]
+        allow = ["198.51.100.0/24"]
+        concurrency = 2
+        queue = 5
+        keep = "5m"
+        timeout = 30
         [[device]]
         name = "edge1"
         host = "2001:db8::1"
@@ -194,6 +219,18 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         fast_interval = 0.05
         engine = "auto"
         profile = "bfd-std"
+        contexts = []
+        [[device]]
+        name = "edge3"
+        host = "192.0.2.3"
+        version = "3"
+        auth_key = "auth key 3"
+        trap_from = ["198.51.100.3", "2001:DB8::3"]
+        [[device]]
+        name = "edge4"
+        host = "192.0.2.4"
+        version = "3"
+        trust = false
         [[service]]
         name = "dns"
         prefixes = ["192.0.2.53/32", "2001:db8::53/128"]
@@ -258,7 +295,14 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         backups = 1
         """
     )
-    first, second = settings.targets
+    first, second, third, fourth = settings.targets
+    assert (first.user, second.user) == (None, None)
+    assert third.user == UserSettings("bfd", "sha256", Secret("auth key 3"), "aes128", Secret("priv key 1"))
+    assert fourth.user == UserSettings("bfd", "sha256", Secret("auth key 1"), "aes128", Secret("priv key 1"))
+    assert first.contexts == (ContextSettings("", None), ContextSettings("red", Secret("red one")))
+    assert (second.contexts, second.max_varbinds) == ((), 20)
+    assert third.trap_from == (ip_address("198.51.100.3"), ip_address("2001:db8::3"))
+    assert [target.trust for target in settings.targets] == [False, False, True, False]
     assert (first.host, first.port, first.version, first.community) == ("2001:db8::1", 1161, "1", Secret("c1"))
     assert (first.interval, first.timeout, first.retries, first.stale_after) == (2.5, 0.5, 0, 7.5)
     assert (first.engine, first.profile, first.oid, first.values) == (
@@ -269,7 +313,7 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     )
     assert (second.version, second.community, second.interval, second.timeout) == ("2c", Secret("c2"), 0.5, 0.25)
     assert (second.retries, second.stale_after, second.engine, second.profile) == (3, 3.0, "auto", "bfd-std")
-    assert [(each.name, each.stale_after) for each in settings.plan.devices] == [("edge1", 7.5), ("edge2", 3.0)]
+    assert [(each.name, each.stale_after) for each in settings.plan.devices][:2] == [("edge1", 7.5), ("edge2", 3.0)]
     assert settings.plan.record_polls is True
     assert settings.plan.forget_after == 7200.0
     assert (first.fast_interval, second.fast_interval) == (0.25, 0.05)
@@ -325,7 +369,13 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     assert settings.storage.mongodb == Secret("mongodb://user:word@db1/bfd")
     assert (settings.storage.keep_events, settings.storage.keep_messages) == (43200.0, 45.0)
     assert (settings.storage.max_events, settings.storage.keep_inputs) == (10, 129600.0)
-    assert settings.traps == Listen("0.0.0.0", 1162)
+    assert settings.traps == TrapSettings(
+        (Listen("0.0.0.0", 1162), Listen("::", 1162)),
+        (Secret("t1"), Secret("t2")),
+        (UserSettings("notifier", "md5", Secret("auth key 2")),),
+        65536,
+    )
+    assert settings.proxy == ProxySettings((ip_network("198.51.100.0/24"),), 2, 5, 300.0, 30.0)
     assert settings.webhook.secrets == (Secret("one"), Secret("two"))
     assert settings.webhook.effect == "observe"
     assert settings.api == Listen("::1", 9090)
@@ -712,8 +762,63 @@ BAD = {
     "retries-negative": ("[snmp]\nretries = -1", "snmp.retries", "must be at least 0, not -1"),
     "record-polls": ("[snmp]\nrecord_polls = 'yes'", "snmp.record_polls", "must be true or false, not 'yes'"),
     "engine": ("[snmp]\nengine = 'pysnm'", "snmp.engine", "not 'pysnm', did you mean `pysnmp`?"),
-    "version": ("[snmp]\nversion = 'v2c'", "snmp.version", 'must be "2c" or "1", not \'v2c\''),
-    "version-3": ("[snmp]\nversion = 3", "snmp.version", "SNMP version 3 is not supported in this version yet"),
+    "version": ("[snmp]\nversion = 'v2c'", "snmp.version", 'must be "2c", "3" or "1", not \'v2c\''),
+    "version-3": ("[snmp]\nversion = 3\n" + EDGE, "device[0].user", "is missing: version 3 needs one"),
+    "v3-key-of-v2": (EDGE + "auth_key = 'long enough'", "device[0].auth_key", 'belongs to version = "3", not to "2c"'),
+    "v3-no-protocol": (
+        "[snmp]\nversion = 3\nuser = 'bfd'\nauth_key = 'long enough'\n" + EDGE,
+        "snmp.auth_key",
+        'has no protocol: add auth_protocol = "sha256"',
+    ),
+    "v3-no-key": (
+        EDGE + "version = 3\nuser = 'bfd'\nauth_protocol = 'sha1'",
+        "device[0].auth_protocol",
+        'has no key: add auth_key = "env:SNMP_AUTH_KEY"',
+    ),
+    "v3-priv-alone": (
+        EDGE + "version = 3\nuser = 'bfd'\npriv_protocol = 'aes128'\npriv_key = 'long enough'",
+        "device[0].priv_protocol",
+        "needs authentication too",
+    ),
+    "v3-short-key": (
+        EDGE + "version = 3\nuser = 'bfd'\nauth_protocol = 'sha1'\nauth_key = 'seven77'",
+        "device[0].auth_key",
+        "is too short: a pass phrase has at least 8 octets",
+    ),
+    "v3-key-variable": (
+        EDGE + "version = 3\nuser = 'bfd'\nauth_protocol = 'sha1'\nauth_key = 'env:NOT_THERE'",
+        "device[0].auth_key",
+        "the variable NOT_THERE is not set",
+    ),
+    "v3-protocol": (EDGE + "auth_protocol = 'sha'", "device[0].auth_protocol", "must be 'md5', 'sha1'"),
+    "v3-user": (EDGE + "version = 3\nuser = ''", "device[0].user", "must not be empty"),
+    "context-v2": (
+        EDGE + "contexts = ['', 'red']",
+        "device[0].contexts",
+        "version 2c knows the context red by a community only",
+    ),
+    "context-twice": (EDGE + "contexts = ['', '']", "device[0].contexts", "names a context twice"),
+    "context-key": (
+        EDGE + "contexts = ['red']\ncontext_communities = { red = 'env:NOT_THERE' }",
+        "device[0].context_communities.red",
+        "the variable NOT_THERE is not set",
+    ),
+    "trust-v2": (EDGE + "trust = true", "device[0].trust", "only SNMPv3 notifications with auth_protocol"),
+    "trap-from": (EDGE + "trap_from = ['edge1']", "device[0].trap_from[0]", "must be an IPv4 or IPv6 address"),
+    "max-varbinds": (EDGE + "max_varbinds = 0", "device[0].max_varbinds", "must be at least 1"),
+    "traps-nowhere": ("[traps]\nlisten = []", "traps.listen", "must not be empty"),
+    "traps-user-key": (
+        "[traps]\nlisten = '127.0.0.1:1162'\n[[traps.user]]\nname = 'u'\nauth_protocol = 'sha1'\nauth_key = 'short'",
+        "traps.user[0].auth_key",
+        "is too short",
+    ),
+    "traps-user-one": (
+        "[traps]\nlisten = '127.0.0.1:1162'\n[traps.user]\nname = 'u'",
+        "traps.user",
+        "is a list of tables: write [[traps.user]] over each",
+    ),
+    "proxy-allow": ("[snmp_proxy]\nallow = ['192.0.2.1/24']", "snmp_proxy.allow[0]", "has host bits set"),
+    "proxy-concurrency": ("[snmp_proxy]\nconcurrency = 0", "snmp_proxy.concurrency", "must be at least 1"),
     "port-zero": (EDGE + "port = 0", "device[0].port", "must be at least 1, not 0"),
     "port-high": (EDGE + "port = 65536", "device[0].port", "must be at most 65535"),
     "profile": (EDGE + "profile = 'bfd-st'", "device[0].profile", "did you mean `bfd-std`?"),
@@ -1106,7 +1211,7 @@ BAD = {
     ),
     "oid-words": (EDGE + "oid = 'bfdSessState'", "device[0].oid", "must be a numeric OID"),
     "oid-high": (EDGE + "oid = '1.3.4294967296'", "device[0].oid", "must be a numeric OID"),
-    "gufo-v1": (EDGE + "engine = 'gufo'\nversion = 1", "device[0].engine", '"gufo" reads version 2c only'),
+    "gufo-v1": (EDGE + "engine = 'gufo'\nversion = 1", "device[0].engine", '"gufo" does not read version 1'),
     "stale-under-interval": (
         "[snmp]\ninterval = 20\nstale_after = 10\n" + EDGE,
         "snmp.stale_after",
@@ -1775,8 +1880,16 @@ def test_the_reference_names_every_key_and_every_commented_key_is_one(write):
     text = "\n".join(line.removeprefix("# ") if line.startswith("# [") or _is_setting(line) else line for line in lines)
     text = text.replace('profile = "auto"\n', 'profile = "oid"\n', 1)
     path = write(text)
-    settings = load(path, NO_FLAGS, {"SNMP_COMMUNITY": "a", "WEBHOOK_HMAC_SECRET": "b"})
-    assert settings.traps == Listen("127.0.0.1", 1162)
+    secrets = {
+        "SNMP_COMMUNITY": "a",
+        "WEBHOOK_HMAC_SECRET": "b",
+        "SNMP_AUTH_KEY": "an auth key",
+        "SNMP_PRIV_KEY": "a key too",
+    }
+    settings = load(path, NO_FLAGS, secrets)
+    assert settings.traps is not None
+    assert settings.traps.listen == (Listen("127.0.0.1", 1162),)
+    assert [user.name for user in settings.traps.users] == ["notifier"]
     assert settings.api_keys[0].name == "noc"
 
     assert [type(rule.when) for rule in settings.plan.windows] == [Span, Weekly]
