@@ -174,7 +174,7 @@ def test_a_notification_is_no_sign_that_the_device_answers():
     house.poll(a=UP)
     house.poll("edge2", b=UP)
     house.take(told("a", what=UP), 5.0)
-    house.poll("edge2", b=UP, after=4.0)
+    house.poll("edge2", b=UP, after=3.0)
     assert house.counts_as("a") == "up"
     house.poll("edge2", b=UP, after=4.0)
     assert house.counts_as("a") == "down"
