@@ -23,6 +23,7 @@ from exabgp_bfd.core.model import (
     Look,
     Neighbor,
     Note,
+    Notification,
     Observation,
     Outcome,
     Pace,
@@ -462,6 +463,17 @@ class EngineMachine(RuleBasedStateMachine):
                     self.oracle.sample(each, State(state), self.now, counts=True)
         self.take(Webhook(session.device, "link_down", evidence, effect))
 
+    @rule(data=st.data(), said=st.sampled_from([State.DOWN, State.DOWN, State.UP, None]), sure=st.booleans())
+    def a_device_notifies(self, data, said, sure):
+        device = data.draw(st.sampled_from(self.setting.plan.devices)).name
+        there = [session for session in self.setting.sessions if session.device == device]
+        named = data.draw(st.lists(st.sampled_from(there), unique=True)) if there else []
+        if sure and said is State.DOWN:
+            for session in named:
+                if session.id in self.oracle.histories:
+                    self.oracle.sample(session, said, self.now, counts=True)
+        self.take(Notification(device, said, tuple(session.id for session in named), sure))
+
     # --- the judge ----------------------------------------------------------------------------------------------
 
     def judge(self, given, effects):
@@ -470,7 +482,8 @@ class EngineMachine(RuleBasedStateMachine):
         assert ranks == sorted(ranks), "withdraws, announces, looks, paces, records"
         prefixes = [command.route.prefix for command in commands]
         assert len(prefixes) == len(set(prefixes)), "one command a prefix and input"
-        assert not commands or isinstance(given, Start | Poll | Tick | Webhook), "only samples and time decide"
+        decides = isinstance(given, Start | Poll | Tick | Webhook) or (isinstance(given, Notification) and given.sure)
+        assert not commands or decides, "only samples and time decide"
         self.judge_records(effects, commands)
         events = [effect.event for effect in effects if isinstance(effect, Record)]
         # What is said again for ExaBGP's own order decides nothing.
