@@ -645,6 +645,8 @@ class Engine:
         if not track.watched or track.held:  # who is held back waits for us to see again, and for no moment
             track.watched, track.held = True, False
             self._timers.set(now + device.spec.stale_after, Timer.STALE, track)
+        if track.unchanged(seen) and not self._inventory.plan.record_polls:
+            return
         flaps = track.count(seen, now, counts=counts)
         if seen.state is not track.state:
             self._change(track, seen, now, poll.source, poll.actor, cause)

@@ -339,9 +339,22 @@ class Track:
     """When a timer asks whether it may be forgotten."""
     gone: bool = False
     """True once it was forgotten: timers may still know it."""
+    seen: Observation | None = None
+    """What was observed last."""
+
+    def unchanged(self, seen: Observation) -> bool:
+        """Whether this is the very thing that was observed last, and can change nothing, however often it comes."""
+        return (
+            seen is self.seen
+            and self.settled
+            and seen.state is State.UP
+            and self.state is State.UP
+            and len(self.run) == RUN_KEPT
+        )
 
     def count(self, seen: Observation, now: float, *, counts: bool) -> int:
         """Keeps the run and the MIB's counters; how many flaps there were that no poll saw."""
+        self.seen = seen
         hidden = self._hidden_flaps(seen)
         if seen.state is State.UP:
             if hidden:
