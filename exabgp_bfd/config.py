@@ -59,7 +59,13 @@ from exabgp_bfd.core.model import (
 DEFAULT_JOURNAL: Final = Path("/var/lib/exabgp-bfd/journal.db")
 CONFIG_VARIABLE: Final = "EXABGP_BFD_CONFIG"
 DEFAULT_COMMUNITY: Final = "public"
-PROFILES: Final = ("auto", "bfd-std", "oid")
+PROFILES: Final = (
+    "auto",
+    *("nokia", "huawei", "bfd-std", "extreme", "aricent", "supermicro", "fs", "qtech", "raisecom", "alaxala", "zte-an"),
+    *("zte", "h3c", "hpn-icf", "h3c-old", "3com", "nokia-old", "eltex", "cisco", "omniswitch", "omniswitch6"),
+    *("juniper", "foundry", "cisco-sdwan", "viptela"),
+    "oid",
+)
 """Names that `profile` takes; a test holds them against the tables of sources/snmp/mibs.py."""
 
 _SECRET_KEYS: Final = frozenset(
