@@ -648,17 +648,7 @@ class Engine:
         if track.unchanged(seen) and not self._inventory.plan.record_polls:
             return
         flaps = track.count(seen, now, counts=counts)
-        if seen.state is not track.state:
-            self._change(track, seen, now, poll.source, poll.actor, cause)
-        elif self._inventory.plan.record_polls:
-            self._outbox.event(
-                "snmp_poll",
-                device=device.spec.name,
-                session=track.session.id,
-                source=poll.source,
-                cause=cause,
-                details=_session_details(track, seen),
-            )
+        self._note_state(track, seen, now, poll, cause)
         if flaps:
             self._flapped(track, seen, flaps, now, poll)
         if is_new:
@@ -670,6 +660,20 @@ class Engine:
         for leg in track.legs:
             self._sample(device, leg, seen.state, now, track.event, counts=counts, sure=sure)
         self._settle(device, track, seen.state)
+
+    def _note_state(self, track: Track, seen: Observation, now: float, poll: Poll, cause: int | None) -> None:
+        """Records what was seen, if it is another state than before or everything is to be recorded."""
+        if seen.state is not track.state:
+            self._change(track, seen, now, poll.source, poll.actor, cause)
+        elif self._inventory.plan.record_polls:
+            self._outbox.event(
+                "snmp_poll",
+                device=track.session.device,
+                session=track.session.id,
+                source=poll.source,
+                cause=cause,
+                details=_session_details(track, seen),
+            )
 
     def _identify(self, device: DeviceTrack, track: Track, session: Session) -> None:
         """More is known of who a session is: other services may mean it, and have what it did before to go by."""

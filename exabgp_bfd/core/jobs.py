@@ -22,6 +22,8 @@ MOST_OIDS: Final = 128
 MOST_ROWS: Final = 100_000
 """Rows that one walk may ask for."""
 USUAL_ROWS: Final = 10_000
+NO_DATA: Final = b'{"snmp_data": {}, "interfaces": [], "arp_table": [], "bfd_sessions": []}'
+"""The data of a job that has read nothing."""
 
 AUTH_PROTOCOLS: Final = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 PRIV_PROTOCOLS: Final = ("des", "3des", "aes128", "aes192", "aes256", "aes192-cisco", "aes256-cisco")
