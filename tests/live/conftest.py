@@ -30,6 +30,8 @@ class Snmpd:
         self.host = "127.0.0.1"
         self.port = free_udp_port()
         self.community = "live-community"
+        self.user, self.auth_key, self.priv_key = "bfd", "live auth key", "live priv key"
+        self.engine_id = "0x80001f88046c697665"
         self._program = program
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,6 +41,9 @@ class Snmpd:
         script = Path(__file__).with_name("pass_persist_bfd.py")
         (folder / "snmpd.conf").write_text(
             f"rocommunity {self.community} 127.0.0.1\n"
+            f"exactEngineID {self.engine_id}\n"
+            f'createUser {self.user} SHA-256 "{self.auth_key}" AES "{self.priv_key}"\n'
+            f"rouser {self.user} priv\n"
             f"pass_persist .1.3.6.1.2.1.222 {sys.executable} -S -E {script} {self._table}\n"
         )
         self._write()
