@@ -5,37 +5,15 @@ The agent is made up too, for a real one would need real time: when it is asked 
 
 import asyncio
 import random
-import selectors
 
 import pytest
+from lab.clock import in_no_time
 
 from exabgp_bfd.core.model import ConfigError, Secret, SourceError
 from exabgp_bfd.sources.snmp.poller import Poller
 from exabgp_bfd.sources.snmp.target import Target
 
 OID = "1.3.6.1.4.1.5.2.1"
-
-
-class _Skip(selectors.DefaultSelector):
-    """Where the loop would wait for a time, that time is now."""
-
-    loop: "_Loop"
-
-    def select(self, timeout=None):
-        assert timeout is not None, "the loop waits for something that never comes"
-        self.loop.now += timeout
-        return super().select(0)
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self):
-        self.now = 0.0
-        skip = _Skip()
-        skip.loop = self
-        super().__init__(skip)
-
-    def time(self):
-        return self.now
 
 
 class _Agent:
@@ -78,9 +56,9 @@ class Play:
 
 def played(scenario, interval=1.0, fast_interval=0.25):
     """Plays `scenario(play)`; gives the poller's counters."""
-    loop = _Loop()
 
     async def play():
+        loop = asyncio.get_running_loop()
         agent = _Agent()
         target = Target(
             "edge1",
@@ -102,10 +80,7 @@ def played(scenario, interval=1.0, fast_interval=0.25):
             await task
         return poller.counters
 
-    try:
-        return loop.run_until_complete(play())
-    finally:
-        loop.close()
+    return in_no_time(play())
 
 
 def test_a_quick_device_is_asked_every_fast_interval_and_then_by_its_own_clock_again():

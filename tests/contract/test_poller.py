@@ -104,7 +104,7 @@ def test_first_contact_tells_all_there_is_and_then_each_change(engine):
         async with Router() as router:
             router.add("192.0.2.1", interface="ge-0/0/0", local="192.0.2.2", discriminator=41)
             router.add("2001:db8::1", State.DOWN, interface="ge-0/0/1")
-            router.add("fe80::1%3", State.ADMIN_DOWN)
+            router.add("fe80::1%3", State.ADMIN_DOWN, interface=None)
             async with polling(target(router, engine=engine)) as (poller, heard):
                 first = heard.messages[await heard.until(lambda _: True)]
                 assert complete(first)
@@ -622,14 +622,21 @@ def test_new_sessions_are_found_by_themselves(engine):
     asyncio.run(scenario())
 
 
-def test_an_agent_without_sessions_answers_all_the_same(engine):
+@pytest.mark.parametrize(
+    ("profile", "status"),
+    [
+        ("bfd-std", "it answers, but has no session in BFD-STD-MIB"),
+        ("auto", "it answers, but no BFD table that we know has a row"),
+    ],
+)
+def test_an_agent_without_sessions_answers_all_the_same(engine, profile, status):
     async def scenario():
-        async with Router() as router, polling(target(router, engine=engine)) as (poller, heard):
+        async with Router() as router, polling(target(router, engine=engine, profile=profile)) as (poller, heard):
             first = heard.messages[await heard.until(lambda _: True)]
             assert first == Poll("edge1", (), complete=True)
             later = heard.messages[await heard.until(lambda _: True, 1)]
             assert later == Poll("edge1", (), complete=True)
-            assert poller.status == {"edge1": "it answers, but has no session in BFD-STD-MIB"}
+            assert poller.status == {"edge1": status}
 
     asyncio.run(scenario())
 

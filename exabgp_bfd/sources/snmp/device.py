@@ -1,10 +1,14 @@
-"""One device: its rounds, its discoveries and its looks, each a task of its own on one client.
+"""One device: its rounds, its discoveries and its looks, each a task of its own, over one client a view.
 
 A device is first discovered: its state column is walked, each row's identity is read, and rows become sessions. From
-then on a round of GETs every `interval` reads each known row's state, diagnostic and up-count together with sysUpTime,
-so many values to a PDU. Discovery is repeated beside the rounds every `rediscover` seconds, and at once when a row is
-gone or sysUpTime fell (rows may then be numbered anew); the round after it is delivered as `complete`. While a device's
-sessions are changing its rounds may come faster (`pace`); then they return to the interval's own clock.
+then on a round of GETs every `interval` reads each known row's sampled cells together with sysUpTime, so many values to
+a PDU. Discovery is repeated beside the rounds every `rediscover` seconds, and at once when a row is gone or the device
+restarted (rows may then be numbered anew); the round after it is delivered as `complete`. While a device's sessions are
+changing its rounds may come faster (`pace`); then they return to the interval's own clock.
+
+Most devices have one view. Where there are several (VRFs), a session is asked for in the view that it was found in. A
+view that fails is left out of the rounds and tried beside them, so it delays no other; until it answers again, nothing
+is told of its sessions, and no poll is complete.
 
 An unanswered device is `Silence`, never a state. A row that is gone is MISSING only once a walk has not found its
 session under another index either. That is told with the walk; a second walk follows soon, and from then on each round
@@ -15,21 +19,23 @@ skipped and counted. Of two samples that cross on the network the one asked for 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from exabgp_bfd.core.model import ConfigError, Observation, Poll, Silence, Source, SourceError, State
-from exabgp_bfd.sources.snmp import mibs
-from exabgp_bfd.sources.snmp.client import Client, connect
+from exabgp_bfd.sources.snmp.client import Client
 from exabgp_bfd.sources.snmp.column import MAX_ROWS
-from exabgp_bfd.sources.snmp.mibs import Profile, Value
-from exabgp_bfd.sources.snmp.rows import Cells, Row, identify, observe, text
+from exabgp_bfd.sources.snmp.lanes import Lanes, Rate
+from exabgp_bfd.sources.snmp.mibs import Profile
+from exabgp_bfd.sources.snmp.notifications import Hint
+from exabgp_bfd.sources.snmp.rows import Row, UpTimes, identify, observe
 from exabgp_bfd.sources.snmp.target import Target
+from exabgp_bfd.sources.snmp.view import Found, Known, Piece, RestartedError, View
 
 logger = logging.getLogger(__name__)
 
@@ -40,15 +46,17 @@ LATE = 0.1
 
 GONE_ROUNDS = 100
 """Rounds in which a session that is gone is told as MISSING, unless it is found again or forgotten before."""
+MAX_HINTED = 1024
+"""Sessions that one hint may mean."""
 
 _LONGEST_PAUSE = 10.0  # seconds between two polls of a device that stays silent
 _CANCEL_AGAIN = 0.05  # seconds
 _SURE_WALKS = 2  # walks that must have missed a session before rounds without a walk tell that it is gone
 _SAME_TURN = 1e-6  # of an interval: what lies so near to a turn of the clock is that turn, but for rounding
-_REBOOT_TICKS = 100  # hundredths of a second that sysUpTime must fall by: two answers may cross on the network
 
 Deliver = Callable[[Poll | Silence], None]
 Work = Callable[..., Coroutine[Any, Any, None]]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -68,66 +76,103 @@ class Counters:
     looks: int = 0
     """Requests out of turn, after those that could share one were joined."""
     walks: int = 0
-    """Discoveries."""
+    """Discoveries, of one view each."""
     garbage_rows: int = 0
     """Rows whose state could not be read."""
-
-
-class _Known:
-    """A row that is polled, and what was last heard of it."""
-
-    __slots__ = ("asked", "last", "row")
-
-    def __init__(self, row: Row) -> None:
-        self.row = row
-        self.asked = -math.inf
-        self.last: Observation | None = None
+    restarts: int = 0
+    """Devices that were seen to have begun anew."""
+    held_looks: int = 0
+    """Looks that had to wait, for too many were asked for."""
 
 
 class _Gone:
     """A session that a walk did not find any more, and how often that was seen and told."""
 
-    __slots__ = ("rounds", "told", "walks")
+    __slots__ = ("rounds", "told", "view", "walks")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, view: View, row: Row) -> None:
+        self.view = view
         self.told = Observation(row.session, State.MISSING, details={"index": row.index} if row.index else {})
         self.walks = 0
         self.rounds = 0
 
 
-class _RestartedError(SourceError):
-    """The device restarted: what its rows are must be found out again before their states mean anything."""
+@dataclass(slots=True)
+class _Round:
+    """What one round has heard so far."""
+
+    generation: int
+    """Of what was known when it began."""
+    many: bool
+    """Whether it takes several PDUs, so that news are not kept until its end."""
+    last: bool
+    source: Source
+    seen: list[Observation] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+    garbage: list[str] = field(default_factory=list)
 
 
 class Device:
-    """One device on one client."""
+    """One device, on one client a view."""
 
-    def __init__(self, target: Target, deliver: Deliver, counters: Counters, rediscover: float) -> None:
+    def __init__(
+        self,
+        target: Target,
+        deliver: Deliver,
+        counters: Counters,
+        rediscover: float,
+        lanes: Lanes,
+        up_times: Mapping[str, UpTimes] | None = None,
+    ) -> None:
+        """Asks nothing yet; ConfigError for settings that cannot be met.
+
+        `up_times` are those of the device of this name before its settings changed.
+        """
         if target.fast_interval is not None and target.fast_interval <= 0:
             raise ConfigError(f"device {target.name}", f"fast_interval {target.fast_interval:g} is not above 0")
         self.target = target
-        self.profile: Profile = mibs.profile_for(target.profile, target.oid, target.values)
-        self.client: Client = connect(target)
+        names = [context.name for context in target.contexts] or [target.context]
+        self.up_times = {name: (up_times or {}).get(name) or UpTimes() for name in names}
+        """By context."""
+        self.views = tuple(
+            View(target, context, lanes, self.up_times[name])
+            for name, context in zip(names, target.contexts or (None,), strict=True)
+        )
         self.status = "not asked yet"
         self._deliver = deliver
         self._counters = counters
         self._rediscover = rediscover
-        self._table: tuple[Row, ...] = ()
-        self._known: dict[str, _Known] = {}  # by the session's id
+        self._known: dict[str, Known] = {}  # by the session's id
         self._gone: dict[str, _Gone] = {}  # by the session's id: those that a walk did not find any more
-        self._rediscover_at: float | None = None  # None: never discovered yet
+        self._generation = 0  # how often what is known was renewed
         self._unannounced = False  # a walk has ended and no complete poll has told of it
-        self._up_time: tuple[float, int] | None = None
+        self._described = False  # whether the status is that of a usual answer, and still holds
         self._failures = 0
         self.quick = False
         self._gap = min(target.interval, target.fast_interval or target.interval)  # seconds between two quick turns
         self._due = self._turned = self._clock = 0.0  # the next turn, the last one, and any one by the interval's clock
-        self._moved = asyncio.Event()  # the next turn may be another now
+        self._waiter: asyncio.Future[None] | None = None  # of who waits for the next turn
         self._walking = asyncio.Lock()
         self._wanted: set[str] = set()
         self._whole = False
+        self._row_looks = Rate(burst=20, every=0.01)
+        self._whole_looks = Rate(burst=3, every=1.0)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
+
+    @property
+    def client(self) -> Client:
+        """Of its first view."""
+        return self.views[0].client
+
+    @client.setter
+    def client(self, client: Client) -> None:
+        self.views[0].client = client
+
+    @property
+    def profile(self) -> Profile | None:
+        """The table that it has, in the first view where one was found."""
+        return next((view.profile for view in self.views if view.profile is not None), None)
 
     def start(self, after: float) -> None:
         """Begins the rounds, the first one `after` so many seconds."""
@@ -143,7 +188,8 @@ class Device:
             # Not for once: up to Python 3.11 a `wait_for`, as in gufo_snmp, may swallow a cancellation.
             await asyncio.wait(tasks, timeout=_CANCEL_AGAIN)
         self._tasks.clear()
-        await self.client.close()
+        for view in self.views:
+            await view.client.close()
 
     def pace(self, *, quick: bool) -> None:
         """Asks faster, or by the interval's clock again; the turn that is waited for moves."""
@@ -158,14 +204,14 @@ class Device:
         if self._due <= now:
             return
         self._due = min(self._due, max(now, self._turned + self._gap)) if quick else self._following(now)
-        self._moved.set()
+        _wake(self._waiter)
 
     def forget(self, session: str) -> None:
         """Tells no longer that a session is gone."""
         self._gone.pop(session, None)
 
     def look(self, session: str | None) -> None:
-        """Asks for one session, or for all, at once."""
+        """Asks for one session, or for all, at once; what is asked for too often waits a little, and is joined."""
         if session is not None and session in self._known:
             self._wanted.add(session)
             self._task("look", self._look_at_rows)
@@ -173,11 +219,26 @@ class Device:
             self._whole = True
             self._task("whole look", self._look_at_all)
 
-    def _task(self, name: str, work: Work, *arguments: object) -> None:
+    def sessions_at(self, hint: Hint) -> tuple[str, ...]:
+        """The sessions that a notification means, by their ids, of those that are known; at most MAX_HINTED."""
+        found: list[str] = []
+        if hint.low is not None:
+            there = (one for one in self._known.values() if _has_table(one.view, hint))
+            if hint.low == hint.high:
+                found = [one.id for one in there if one.row.index == hint.low]
+            else:
+                found = [one.id for one in there if hint.covers(one.row.index)]
+        if not found and not _nameless(hint):
+            found = [one.id for one in self._known.values() if _means(hint, one.row)]
+        return tuple(found[:MAX_HINTED])
+
+    def _task(self, name: str, work: Work, *arguments: object) -> bool:
         """Starts one of the device's tasks unless it is under way; it will see what is wanted by then."""
         running = self._tasks.get(name)
-        if not self._stopping and (running is None or running.done()):
-            self._tasks[name] = asyncio.create_task(work(*arguments), name=f"{self.target.name} {name}")
+        if self._stopping or (running is not None and not running.done()):
+            return False
+        self._tasks[name] = asyncio.create_task(work(*arguments), name=f"{self.target.name} {name}")
+        return True
 
     # --- when ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +249,7 @@ class Device:
         self._due = self._clock = loop.time() + after
         self._turned = self._due - interval
         while True:
-            await self._turn_comes()
+            await self._turn_comes(loop)
             if loop.time() - self._due > LATE:
                 self._counters.late += 1
             self._counters.quick += self._due - self._turned < interval * (1 - _SAME_TURN)
@@ -196,18 +257,21 @@ class Device:
             self._took(answered=await self._guarded(self._turn, Source.SNMP_POLL))
             now = loop.time()
             if self._failures > 1:
-                self._due = self._clock = max(self._due, now) + self._pause()
+                self._due = self._clock = max(self._due, now) + self._pause(self._failures)
                 continue
             step = self._gap if self._hurried else interval
-            self._counters.skipped += max(0, math.ceil((now - self._turned) / step) - 1)
+            if now > self._turned + step:
+                self._counters.skipped += math.ceil((now - self._turned) / step) - 1
             self._due = self._following(now)
 
-    async def _turn_comes(self) -> None:
-        while self._due > asyncio.get_running_loop().time():
-            self._moved.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._due):
-                    await self._moved.wait()
+    async def _turn_comes(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._due > loop.time():
+            waiter = self._waiter = loop.create_future()
+            timer = loop.call_at(self._due, _wake, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
 
     @property
     def _hurried(self) -> bool:
@@ -229,56 +293,89 @@ class Device:
             return
         if self._failures:
             self._failures = 0
-            self._rediscover_at = asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
+            for view in self.views:
+                view.due = min(view.due, now)
         self._counters.answered += 1
 
-    def _pause(self) -> float:
-        """Seconds until a silent device's next turn: longer and longer, but no longer than it takes to be given up."""
+    def _pause(self, failures: int) -> float:
+        """Seconds until a silent one's next turn: longer and longer, but no longer than it takes to be given up.
+
+        Not the same for all, so that those that fell silent together are not all asked again together.
+        """
         interval = self.target.interval
         longest = max(interval, min(4 * interval, _LONGEST_PAUSE))
-        spread: float = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
-        return min(interval * 2.0 ** min(self._failures - 1, 2), longest) * spread
+        spread: float = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
+        return min(interval * 2.0 ** min(failures - 1, 2), longest) * spread
 
     async def _turn(self, source: Source) -> None:
         now = asyncio.get_running_loop().time()
-        if self._rediscover_at is None or not self._known:
-            # A device without sessions costs one walk of an empty column a round, and one that comes back is seen then.
-            await self._discover()
-        elif now >= self._rediscover_at:
-            # Beside the rounds, for it takes many PDUs; the round after it tells of it. A failure waits its time too.
-            self._rediscover_at = now + self._rediscover
-            self._task("discovery", self._rediscovery)
+        due = [view for view in self.views if now >= view.due]
+        if due:
+            await self._due_views(due, now)
         await self._round_or_anew(source, complete=self._unannounced)
 
-    async def _rediscovery(self) -> None:
-        await self._guarded(self._discover, Source.SNMP_POLL)
+    async def _due_views(self, due: Sequence[View], now: float) -> None:
+        """Has what there is found out where that is due: before the round where nothing is known, or else beside it."""
+        asked = self._asked()
+        new = [view for view in due if view in asked and (view.is_empty or not view.discovered)]
+        if new:
+            # A device without sessions costs a walk of an empty column now and then, and one that returns is seen then.
+            await self._discover(Source.SNMP_POLL, new)
+        # Beside the rounds, for it takes many PDUs; the round after it tells of it. A failure waits its time too.
+        old = [view for view in due if view in asked and view not in new]
+        if old and self._task("discovery", self._rediscovery, old):
+            for view in old:
+                view.due = now + self._rediscover
+        failing = [view for view in due if view not in asked]
+        if failing and self._task("failing views", self._rediscovery, failing):
+            for view in failing:
+                view.due = now + self._pause(view.failures)
+
+    def _asked(self) -> Sequence[View]:
+        """The views that a round asks: those that answered when they were last asked, or all when none did."""
+        if len(self.views) == 1:
+            return self.views
+        return [view for view in self.views if not view.failures] or self.views
+
+    async def _rediscovery(self, views: Sequence[View]) -> None:
+        await self._guarded(self._discover, Source.SNMP_POLL, views)
 
     async def _look_at_rows(self) -> None:
         while self._wanted:
+            await self._held_back(self._row_looks)
             wanted, self._wanted = self._wanted, set()
             self._counters.looks += 1
             await self._guarded(self._look, Source.SNMP_LOOK, wanted)
 
     async def _look_at_all(self) -> None:
         while self._whole:
+            await self._held_back(self._whole_looks)
             self._whole = False
             self._counters.looks += 1
             await self._guarded(self._anew, Source.SNMP_LOOK)
 
+    async def _held_back(self, rate: Rate) -> None:
+        """Waits where too many looks were asked for: whoever forges notifications must not have us flood a device."""
+        wait = rate.take(asyncio.get_running_loop().time())
+        if wait > 0:
+            self._counters.held_looks += 1
+            await asyncio.sleep(wait)
+
     async def _look(self, source: Source, wanted: set[str]) -> None:
         known = [self._known[session] for session in wanted if session in self._known]
-        gone = len(known) < len(wanted)
-        if known:
-            try:
-                gone = await self._round(source, known) or gone
-            except _RestartedError:
-                gone = True
-        if gone:
+        try:
+            gone = await self._round(source, known) if known else []
+        except SourceError:
+            if len(self.views) > 1 and any(not view.failures for view in self.views):
+                return  # its view does not answer, and the device is not silent for that
+            raise
+        if gone or len(known) < len(wanted):
             await self._anew(source)
 
     async def _anew(self, source: Source) -> None:
         """Finds out what there is, and tells all of it."""
-        await self._discover()
+        await self._discover(source, self._asked())
         await self._round_or_anew(source, complete=True)
 
     async def _guarded(self, work: Work, source: Source, *arguments: object) -> bool:
@@ -295,202 +392,309 @@ class Device:
         return False
 
     def _silent(self, reason: str) -> None:
+        self._described = False
         self._deliver(Silence(self.target.name, reason))
         if self.status != reason:
             logger.warning("%s: %s", self.target.name, reason)
         self.status = reason
 
+    # --- the views ----------------------------------------------------------------------------------------------
+
+    async def _each(
+        self, views: Sequence[View], work: Callable[[View], Awaitable[T]], *, counts: bool = True
+    ) -> list[tuple[View, T]]:
+        """Does a piece of work in several views at once; what came of it in those that answered.
+
+        A view that fails while another one is well is noted, if this `counts`; SourceError when none is.
+        """
+        if len(self.views) == 1:
+            (view,) = views
+            try:
+                done = await work(view)
+            except SourceError as error:
+                view.failed(str(error))
+                raise
+            view.answered()
+            return [(view, done)]
+        tried = await asyncio.gather(*(work(view) for view in views), return_exceptions=True)
+        answers: list[tuple[View, T]] = []
+        trouble: SourceError | None = None
+        for view, outcome in zip(views, tried, strict=True):
+            if isinstance(outcome, SourceError):
+                trouble = trouble or outcome
+                if counts:
+                    self._view_failed(view, str(outcome))
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                answers.append((view, outcome))
+                if view.failures:
+                    self._view_answered(view)
+        if trouble is not None and not answers and (not counts or all(view.failures for view in self.views)):
+            raise trouble
+        return answers
+
+    def _view_failed(self, view: View, reason: str) -> None:
+        if view.trouble != reason:
+            logger.warning("%s, context %r: %s", self.target.name, view.name, reason)
+        self._described = False
+        view.failed(reason)
+        view.due = asyncio.get_running_loop().time() + (self._pause(view.failures) if view.failures > 1 else 0.0)
+
+    def _view_answered(self, view: View) -> None:
+        """A view that had failed answers: what it has may be something else now."""
+        self._described = False
+        view.answered()
+        view.trouble = ""
+        view.due = min(view.due, asyncio.get_running_loop().time())
+
     # --- what there is ------------------------------------------------------------------------------------------
 
-    async def _discover(self, _: Source = Source.SNMP_POLL) -> None:
-        """Reads which sessions the device has; the next full round tells of them."""
+    async def _discover(self, _: Source, views: Sequence[View]) -> None:
+        """Reads which sessions there are in these views; the next full round tells of them."""
         async with self._walking:
-            self._counters.walks += 1
-            indexes = await self._indexes()
-            table = await self._identities(indexes)
-            interfaces = await self._interfaces(table.values())
-            self._install(identify(self.target.name, self.profile, table, interfaces, self._table))
+            self._counters.walks += len(views)
+            found = await self._each(views, View.find)
+            for view, there in found:
+                self._install(view, there)
 
-    async def _indexes(self) -> list[str]:
-        column = self.profile.column("state") or ""
-        if self.profile.name == "oid" and await self.client.get([column]):
-            return [""]  # it is an instance, not a column
-        return [oid[len(column) + 1 :] for oid, _ in await self.client.walk(column)]
-
-    async def _identities(self, indexes: Sequence[str]) -> dict[str, Cells]:
-        """Each row's cells by name, as far as it has them; columns that a device lacks are normal."""
-        places = {
-            place: (index, name)
-            for index in indexes
-            for name in (*mibs.IDENTITY, "diagnostic", "up_count")
-            if (place := self.profile.instance(name, index)) is not None
-        }
-        table: dict[str, dict[str, Value]] = {index: {} for index in indexes}
-        for place, value in (await self.client.get(list(places)) if places else {}).items():
-            index, name = places[place]
-            table[index][name] = value
-        return dict(table)
-
-    async def _interfaces(self, table: Iterable[Cells]) -> dict[int, str]:
-        """Names by ifIndex: ifName, or ifDescr where there is none."""
-        names: dict[int, str] = {}
-        wanted = {index for cells in table if isinstance(index := cells.get("interface"), int) and index > 0}
-        for column in (mibs.IF_NAME, mibs.IF_DESCR):
-            places = {f"{column}.{index}": index for index in sorted(wanted - names.keys())}
-            for place, value in (await self.client.get(list(places)) if places else {}).items():
-                name = text(value)
-                if name is not None:
-                    names[places[place]] = name
-        return names
-
-    def _install(self, table: tuple[Row, ...]) -> None:
-        before, self._known = self._known, {}
-        for row in table:
-            known = before.get(row.session.id)
-            if known is None or known.row.index != row.index:
-                known = _Known(row)
-            if known.last is not None and known.row.session != row.session:
-                known.last = replace(known.last, session=row.session)
-            known.row = row
-            self._known[row.session.id] = known
-        for session, known in before.items():
-            self._gone.setdefault(session, _Gone(known.row))
-        for session in self._known:
+    def _install(self, view: View, found: Found) -> None:
+        rows = self._rows(view, found)
+        before = {session: one for session, one in self._known.items() if one.view is view}
+        there: dict[str, Known] = {}
+        for row in rows:
+            one = before.get(row.session.id)
+            if one is None or one.row.index != row.index or one.row.cells != row.cells:
+                one = Known(view, row)
+            else:
+                one.become(row)
+            there[one.id] = one
+        self._known = {session: one for session, one in self._known.items() if one.view is not view} | there
+        view.up_times.keep(there.keys())
+        for session, one in before.items():
+            if session not in there:
+                self._gone.setdefault(session, _Gone(view, one.row))
+        for session in there:
             self._gone.pop(session, None)
         while len(self._gone) > MAX_ROWS:
             del self._gone[next(iter(self._gone))]
+        doubtful = False
         for gone in self._gone.values():
-            gone.walks += 1
-        self._table = table
-        doubtful = any(gone.walks < _SURE_WALKS for gone in self._gone.values())
-        self._rediscover_at = asyncio.get_running_loop().time() + (0.0 if doubtful else self._rediscover)
+            if gone.view is view:
+                gone.walks += 1
+                doubtful = doubtful or gone.walks < _SURE_WALKS
+        first = not view.discovered
+        # Spread, or all that were found together when we started would be walked together for ever.
+        spread: float = random.uniform(0.5, 1.0) if first else random.uniform(0.9, 1.1)  # noqa: S311
+        pause = 0.0 if doubtful else self._rediscover * spread
+        view.took(rows, asyncio.get_running_loop().time(), pause, empty=not found.table)
+        self._generation += 1
+        self._described = False
         self._unannounced = True
+
+    def _rows(self, view: View, found: Found) -> tuple[Row, ...]:
+        """Which sessions a view's rows are, but for those that another view has too.
+
+        For there are agents that show every VRF's sessions in each context.
+        """
+        if view.profile is None:
+            return ()
+        others = [one.row for one in self._known.values() if one.view is not view]
+        before = (*view.rows, *others)
+        rows = identify(self.target.name, view.profile, found.table, found.interfaces, before, view.name)
+        twins = {_twin(row) for row in others}
+        return tuple(row for row in rows if row.session.discriminator is None or _twin(row) not in twins)
 
     # --- how it is doing ----------------------------------------------------------------------------------------
 
     async def _round_or_anew(self, source: Source, *, complete: bool) -> None:
         """A round over all that is known; if that no longer holds, it is found out and told once more."""
-        try:
-            gone = await self._round(source, None, complete=complete)
-        except _RestartedError:
-            gone = True
+        gone = await self._round(source, None, complete=complete)
         if gone:
-            await self._discover()
+            await self._discover(source, gone)
             await self._round(source, None, complete=True, last=True)
 
     async def _round(
-        self, source: Source, some: Sequence[_Known] | None, *, complete: bool = False, last: bool = False
-    ) -> bool:
-        """Reads these rows, or (None) all of them, so many to a PDU, and delivers what they say; True if a row is gone.
+        self, source: Source, some: Sequence[Known] | None, *, complete: bool = False, last: bool = False
+    ) -> list[View]:
+        """Reads these rows, or (None) all of them, so many to a PDU, and delivers what they say; views with a row gone.
 
         What changed since the last round is delivered with its PDU, before the next one is asked for, and counts as
         `told`. When a row is gone, what has not changed is left to the round that follows, unless this is the `last`.
         """
-        table = self._table
-        known = list(self._known.values()) if some is None else some
-        told: set[str] = set()
-        heard: list[Observation] = []
-        garbage: list[str] = []
-        gone = False
-        for part in self._pieces(known):
-            news, rest, lost = await self._read(part, garbage)
-            gone = gone or lost
-            if news and (gone or len(known) > len(part)):
-                self._deliver(Poll(self.target.name, tuple(news), source=source))
-                told.update(seen.session.id for seen in news)
-            else:
-                heard += news
-            heard += rest
-        if table is not self._table:  # discovered anew meanwhile: this may not be all there is
+        if some is None:
+            views = self._asked()
+            work = {view: view.pieces(None, self._known) for view in views}
+        else:
+            views = list(dict.fromkeys(one.view for one in some))
+            work = {view: view.pieces([one for one in some if one.view is view], self._known) for view in views}
+        many = len(views) > 1 or len(work[views[0]]) > 1
+        heard = _Round(self._generation, many, last, source)
+
+        async def read(view: View) -> bool:
+            return await self._read_all(view, work[view], heard)
+
+        answers = await self._each(views, read, counts=some is None)
+        gone = [view for view, lost in answers if lost]
+        self._tell(heard, whole_round=some is None, complete=complete, gone=bool(gone))
+        self._answered(heard.garbage)
+        return gone
+
+    def _tell(self, heard: _Round, *, whole_round: bool, complete: bool, gone: bool) -> None:
+        if heard.generation != self._generation:  # discovered anew meanwhile: this may not be all there is
             complete = False
-            heard = [seen for seen in heard if seen.session.id in self._known]
+            heard.seen = [seen for seen in heard.seen if seen.session.id in self._known]
         if complete and not gone:
-            self._announce(source, heard, frozenset(told), whole=not garbage)
-        elif last or not gone:
+            self._announce(heard)
+        elif heard.last or not gone:
             # Not where nothing else was heard: that a whole table is empty is told by walks alone.
-            missing = self._missing() if some is None and (heard or told) else []
-            self._deliver(Poll(self.target.name, (*heard, *missing), source=source))
-        self._answered(garbage)
+            missing = self._missing() if whole_round and (heard.seen or heard.told) else []
+            self._deliver(Poll(self.target.name, (*heard.seen, *missing), source=heard.source))
+
+    async def _read_all(self, view: View, pieces: Sequence[Piece], heard: _Round) -> bool:
+        """A view's part of a round; True if a row is gone there, or all of them may be others now."""
+        gone = False
+        for piece in pieces:
+            try:
+                news, rest, lost = await self._read(view, piece, heard.garbage)
+            except RestartedError:
+                self._counters.restarts += 1
+                if heard.last:
+                    raise
+                return True
+            gone = gone or lost
+            if news and (gone or heard.many):
+                self._deliver(Poll(self.target.name, tuple(news), source=heard.source))
+                heard.told.update(seen.session.id for seen in news)
+            else:
+                heard.seen += news
+            heard.seen += rest
         return gone
 
     async def _read(
-        self, part: Sequence[_Known], garbage: list[str]
+        self, view: View, piece: Piece, garbage: list[str]
     ) -> tuple[list[Observation], list[Observation], bool]:
         """One PDU: what has changed, what has not, and whether a row is gone; what cannot be read goes to `garbage`."""
         asked = asyncio.get_running_loop().time()
-        places = [place for one in part for place in one.row.cells.values()]
-        values = await self.client.get([mibs.SYS_UP_TIME, *places])
-        self._note_clock(values, asked)
+        values = await view.get(piece.oids)
+        view.note_clock(values, asked)
         news: list[Observation] = []
         rest: list[Observation] = []
         gone = False
-        for one in part:
-            if self._known.get(one.row.session.id) is not one:
+        known, profile, value = self._known, view.profile, values.get
+        for one in piece.rows:
+            if known.get(one.id) is not one or profile is None:
                 continue  # discovered anew meanwhile: this row is another session's now, or nobody's
-            if one.row.cells["state"] not in values:
+            raw = tuple(map(value, one.places))
+            if raw[0] is None:
                 gone = True
                 continue
             before = one.last
+            if before is not None and ((raw == one.raw and not one.timed) or asked < one.asked):
+                # What says the same is the same; of two answers that crossed the one asked for later stands.
+                one.asked = max(one.asked, asked)
+                rest.append(before)
+                continue
             try:
-                seen = self._sample(one, values, asked)
+                seen = observe(profile, one.row, values, view.up_times)
             except SourceError as error:
                 garbage.append(str(error))
                 continue
+            one.asked, one.last, one.raw = asked, seen, raw
             same = before is None or (before.state, before.ups) == (seen.state, seen.ups)
             (rest if same else news).append(seen)
         return news, rest, gone
 
-    def _pieces(self, known: Sequence[_Known]) -> list[Sequence[_Known]]:
-        """Rows by PDU, with room for sysUpTime; one empty piece when there are none, for silence must be noticed."""
-        cells = max((len(one.row.cells) for one in known), default=1)
-        size = max(1, (self.target.max_varbinds - 1) // cells)
-        return [known[start : start + size] for start in range(0, len(known), size)] or [()]
-
-    def _sample(self, one: _Known, values: Mapping[str, Value], asked: float) -> Observation:
-        """What a row says, or what was heard of it meanwhile if that was asked for later."""
-        seen = observe(self.profile, one.row, values)
-        if one.last is not None and asked < one.asked:
-            return one.last
-        one.asked, one.last = asked, seen
-        return seen
-
-    def _announce(
-        self, source: Source, observations: Sequence[Observation], told: frozenset[str], *, whole: bool
-    ) -> None:
-        """Delivers everything there is, and what there is no longer; not `complete` where a row could not be read."""
-        missing = self._missing(sure=not whole)
+    def _announce(self, heard: _Round) -> None:
+        """Delivers everything there is, and what there is no longer; not `complete` where something was not read."""
+        whole = not heard.garbage and all(view.discovered and not view.failures for view in self.views)
+        missing = self._missing(sure=not whole) if whole or heard.seen or heard.told else []
         self._unannounced = not whole
-        self._deliver(Poll(self.target.name, (*observations, *missing), complete=whole, source=source, told=told))
+        told = frozenset(heard.told)
+        self._deliver(Poll(self.target.name, (*heard.seen, *missing), complete=whole, source=heard.source, told=told))
 
     def _missing(self, *, sure: bool = True) -> list[Observation]:
         """The sessions that are gone; if `sure`, only those that more than one walk has missed.
 
         For that is what a second telling stands for, and between walks nobody looks whether a session has come back.
+        Nothing is told of a view that does not answer.
         """
+        if not self._gone:
+            return []
         for session, gone in list(self._gone.items()):
             gone.rounds += 1
             if gone.rounds > GONE_ROUNDS:
                 del self._gone[session]
-        return [gone.told for gone in self._gone.values() if gone.walks >= _SURE_WALKS or not sure]
+        return [
+            gone.told
+            for gone in self._gone.values()
+            if not gone.view.failures and (gone.walks >= _SURE_WALKS or not sure)
+        ]
 
-    def _note_clock(self, values: Mapping[str, Value], asked: float) -> None:
-        """Notes sysUpTime (absent in some views); a fall means a restart, after which no index can be trusted."""
-        ticks = values.get(mibs.SYS_UP_TIME)
-        if not isinstance(ticks, int) or (self._up_time is not None and asked < self._up_time[0]):
-            return
-        before, self._up_time = self._up_time, (asked, ticks)
-        if before is not None and ticks + _REBOOT_TICKS < before[1]:
-            raise _RestartedError(f"{self.target.at} restarted while it was read")
+    # --- what an operator reads -----------------------------------------------------------------------------------
 
     def _answered(self, garbage: Sequence[str]) -> None:
+        if self._described and not garbage:
+            return
         self._counters.garbage_rows += len(garbage)
-        count = len(self._known)
-        if count:
-            status = f"{count} {'session' if count == 1 else 'sessions'} in {self.profile.title}"
-        else:
-            status = f"it answers, but has no session in {self.profile.title}"
+        status = self._description()
         if garbage:
             status += f"; {len(garbage)} not readable: {garbage[0]}"
         if status != self.status:
             logger.info("%s: %s", self.target.name, status)
         self.status = status
+        self._described = not garbage
+
+    def _description(self) -> str:
+        """How many sessions there are in which table, and which views do not answer."""
+        well = [view for view in self.views if not view.failures]
+        counts = Counter(view.profile.title for view in well if view.profile is not None for _ in view.rows)
+        if counts:
+            (title, count), *others = counts.most_common()
+            status = f"{count} {'session' if count == 1 else 'sessions'} in {title}"
+            status += "".join(f", {more} in {other}" for other, more in others)
+        elif (profile := self.views[0].profile) is not None and self.views[0].fixed:
+            status = f"it answers, but has no session in {profile.title}"
+        else:
+            status = "it answers, but no BFD table that we know has a row"
+            empty = list(dict.fromkeys(each.title for view in well for each in view.empty))
+            if empty:
+                status += f" ({', '.join(empty)} {'is' if len(empty) == 1 else 'are'} there but empty)"
+        for view in self.views:
+            if view.failures:
+                status += f"; context {view.name or 'default'}: {view.trouble}"
+        return status
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def _twin(row: Row) -> tuple[object, ...]:
+    """What no two sessions of a device share in any view: its discriminators are unique (RFC 5880 section 6.3)."""
+    session = row.session
+    return row.index, session.discriminator, session.peer, session.local
+
+
+def _has_table(view: View, hint: Hint) -> bool:
+    return view.profile is not None and view.profile.name == hint.profile
+
+
+def _nameless(hint: Hint) -> bool:
+    named = (hint.peer, hint.discriminator, hint.interface, hint.if_index)
+    return all(name is None for name in named)
+
+
+def _means(hint: Hint, row: Row) -> bool:
+    """Whether a row is what a notification names, in all that it names and the row has."""
+    session = row.session
+    pairs = (
+        (hint.peer, session.peer),
+        (hint.local, session.local),
+        (hint.discriminator, session.discriminator),
+        (hint.interface, session.interface),
+        (hint.if_index, row.if_index),
+    )
+    known = [(said, has) for said, has in pairs if said is not None and has is not None]
+    return bool(known) and all(said == has for said, has in known)

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from exabgp_bfd.core.model import Poll, Silence
 from exabgp_bfd.sources.snmp.device import REDISCOVER, Counters, Deliver, Device
+from exabgp_bfd.sources.snmp.lanes import MAX_IN_FLIGHT, Lanes
+from exabgp_bfd.sources.snmp.mibs import Profile
+from exabgp_bfd.sources.snmp.notifications import Hint
+from exabgp_bfd.sources.snmp.rows import UpTimes
 from exabgp_bfd.sources.snmp.target import Target
+from exabgp_bfd.sources.snmp.usm import Security
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +23,23 @@ _SPACING = 0.005  # seconds between the first polls of two devices, less where t
 class Poller:
     """Polls any number of devices at once on one event loop and calls `deliver` there with what each says."""
 
-    def __init__(self, targets: Sequence[Target], deliver: Deliver, *, rediscover: float = REDISCOVER) -> None:
-        """Raises ConfigError for a target whose settings cannot be met; asks nothing before `run`."""
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        deliver: Deliver,
+        *,
+        rediscover: float = REDISCOVER,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        max_silent: int | None = None,
+    ) -> None:
+        """Raises ConfigError for a target whose settings cannot be met; asks nothing before `run`.
+
+        At most `max_in_flight` requests are under way at once to devices that answer, and besides `max_silent` (None:
+        half as many) to those that do not.
+        """
         self.counters = Counters()
+        self.lanes = Lanes(max_in_flight, max_silent)
+        """What is in flight, who waits, and how often somebody had to."""
         self._deliver = deliver
         self._rediscover = rediscover
         self._devices: dict[str, Device] = {}
@@ -43,10 +62,7 @@ class Poller:
         """Polls until it is cancelled or closed; then no request is under way any more."""
         self._running = True
         self._stopped.clear()
-        shortest = min((device.target.interval for device in self._devices.values()), default=1.0)
-        spacing = min(_SPACING, shortest / max(1, len(self._devices)))
-        for place, device in enumerate(self._devices.values()):
-            device.start(place * spacing)
+        self._start(list(self._devices.values()))
         try:
             await self._stopped.wait()
         finally:
@@ -72,6 +88,21 @@ class Poller:
         if found is not None:
             found.pace(quick=quick)
 
+    def sessions_at(self, device: str, hint: Hint) -> tuple[str, ...] | None:
+        """The ids of the known sessions that a notification means; () when it means none, None for no such device."""
+        found = self._devices.get(device)
+        return None if found is None else found.sessions_at(hint)
+
+    def profile_of(self, device: str) -> Profile | None:
+        """The BFD table that a device was found to have; None while that is not known."""
+        found = self._devices.get(device)
+        return None if found is None else found.profile
+
+    def security(self, device: str) -> Security | None:
+        """The SNMPv3 engine that a device was last authenticated as; None for other versions, or when it never was."""
+        found = self._devices.get(device)
+        return None if found is None else found.client.security
+
     def forget(self, device: str, session: str) -> None:
         """Tells no longer that a session is gone, by its id; it is told again when it is found and goes again."""
         found = self._devices.get(device)
@@ -84,7 +115,7 @@ class Poller:
             raise ValueError(f"device {target.name} is polled already")
         device = self._devices[target.name] = self._device(target)
         if self._running:
-            device.start(0.0)
+            self._start([device])
 
     async def remove(self, name: str) -> None:
         """Forgets a device; nothing of it is delivered from here on."""
@@ -96,13 +127,18 @@ class Poller:
         """Makes these the devices; one whose settings are the same goes on undisturbed, and all keep their pace."""
         wanted = {target.name: target for target in targets}
         quick = {name for name, device in self._devices.items() if device.quick}
+        up_times = {name: device.up_times for name, device in self._devices.items()}
         for name, device in list(self._devices.items()):
             if wanted.get(name) != device.target:
                 await self.remove(name)
-        for name, target in wanted.items():
-            if name not in self._devices:
-                self.add(target)
-                self.pace(name, name in quick)
+        added = [
+            self._device(target, up_times.get(name)) for name, target in wanted.items() if name not in self._devices
+        ]
+        self._devices.update((device.target.name, device) for device in added)
+        if self._running:
+            self._start(added)
+        for device in added:
+            device.pace(quick=device.target.name in quick)
 
     async def close(self) -> None:
         """Stops every device and frees the sockets; `run` returns."""
@@ -110,8 +146,15 @@ class Poller:
         self._stopped.set()
         await asyncio.gather(*(device.stop() for device in self._devices.values()))
 
-    def _device(self, target: Target) -> Device:
-        return Device(target, self._hand_over, self.counters, self._rediscover)
+    def _device(self, target: Target, up_times: Mapping[str, UpTimes] | None = None) -> Device:
+        return Device(target, self._hand_over, self.counters, self._rediscover, self.lanes, up_times)
+
+    def _start(self, devices: Sequence[Device]) -> None:
+        """Has these begin one after the other, so that their rounds stay spread over the interval."""
+        shortest = min((device.target.interval for device in devices), default=1.0)
+        spacing = min(_SPACING, shortest / max(1, len(devices)))
+        for place, device in enumerate(devices):
+            device.start(place * spacing)
 
     def _hand_over(self, message: Poll | Silence) -> None:
         try:
