@@ -22,8 +22,6 @@ MOST_OIDS: Final = 128
 MOST_ROWS: Final = 100_000
 """Rows that one walk may ask for."""
 USUAL_ROWS: Final = 10_000
-NO_DATA: Final = b'{"snmp_data": {}, "interfaces": [], "arp_table": [], "bfd_sessions": []}'
-"""The data of a job that has read nothing."""
 
 AUTH_PROTOCOLS: Final = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 PRIV_PROTOCOLS: Final = ("des", "3des", "aes128", "aes192", "aes256", "aes192-cisco", "aes256-cisco")
@@ -141,3 +139,13 @@ class JobView:
     """Whether the device has more than was asked for, or than is kept."""
     data: bytes = b""
     """A JSON object, rendered once so that asking for it costs nothing; empty in lists of jobs."""
+
+
+def no_data(kind: JobKind) -> dict[str, dict[str, object] | list[object]]:
+    """The data of a job that has read nothing: of a poll `snmp_data` is an object, of the others a list of rows."""
+    return {
+        "snmp_data": {} if kind is JobKind.POLL else [],
+        "interfaces": [],
+        "arp_table": [],
+        "bfd_sessions": [],
+    }

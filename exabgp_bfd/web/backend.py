@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from exabgp_bfd.core.jobs import JobRequest, JobView
 from exabgp_bfd.core.model import (
     Clear,
     ConfigError,
@@ -92,6 +93,22 @@ class Backend(Protocol):
 
     def devices(self) -> frozenset[str]:
         """The names of the devices there are."""
+
+    def snmp_submit(self, request: JobRequest, actor: str) -> JobView:
+        """Takes a job of the SNMP proxy.
+
+        Raises JobRefusedError for a target that is not allowed, JobsFullError, ConfigError for one that there is not,
+        SourceError for a name that nobody knows.
+        """
+
+    def snmp_status(self, ticket: str) -> JobView | None:
+        """How a job stands, with its data; None: there is no such ticket (any more)."""
+
+    def snmp_jobs(self, limit: int, before: int | None) -> tuple[JobView, ...]:
+        """Jobs, the newest first, those numbered below `before`; without their data."""
+
+    def snmp_cancel(self, ticket: str, actor: str) -> JobView | None:
+        """Gives a job up and waits a moment for its end; None: no such ticket. Raises JobEndedError."""
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""

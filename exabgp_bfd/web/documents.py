@@ -84,6 +84,8 @@ def session(view: SessionView, device: DeviceView | None, calendar: Calendar) ->
         "local": _text(identity.local),
         "interface": identity.interface,
         "discriminator": identity.discriminator,
+        "vrf": identity.vrf,
+        "multihop": identity.multihop,
         "state": view.state.value,
         "since": calendar.at(view.since),
         "heard": calendar.at(view.heard),

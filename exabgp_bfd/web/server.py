@@ -23,7 +23,7 @@ from waitress.server import TcpWSGIServer
 
 from exabgp_bfd.core.model import ConfigError
 from exabgp_bfd.web import gate, problems
-from exabgp_bfd.web.api import events, guard, health, index, overrides, plan, services, sessions, webhook
+from exabgp_bfd.web.api import events, guard, health, index, overrides, plan, services, sessions, snmp, webhook
 from exabgp_bfd.web.auth import host_is_ours
 from exabgp_bfd.web.backend import Backend, WebSettings
 from exabgp_bfd.web.channel import Channel, Workers, is_busy
@@ -123,6 +123,7 @@ def create_app(backend: Backend, settings: WebSettings) -> Flask:
     app.register_blueprint(overrides.blueprint(backend))
     app.register_blueprint(guard.blueprint(backend))
     app.register_blueprint(plan.blueprint(backend))
+    app.register_blueprint(snmp.blueprint(backend))
     app.register_blueprint(webhook.blueprint(backend, settings))
     gate.install(app, settings)
     return app

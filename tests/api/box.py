@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from exabgp_bfd.core.jobs import JobRequest, JobStatus, JobView
 from exabgp_bfd.core.model import (
     Announce,
     Clear,
@@ -40,7 +41,9 @@ NOON = 1795176000 * 1_000_000
 """2026-11-20T12:00:00Z."""
 
 DOWN = SessionView(
-    session=Session("edge1", "198.51.100.1", peer=ip_address("198.51.100.1"), interface="ge-0/0/1", discriminator=7),
+    session=Session(
+        "edge1", "198.51.100.1", peer=ip_address("198.51.100.1"), interface="ge-0/0/1", discriminator=7, vrf="red"
+    ),
     state=State.DOWN,
     since=90.5,
     heard=90.5,
@@ -197,6 +200,8 @@ class Box:
     previewed: list[Path | None] = field(default_factory=list)
     reloads: list[str] = field(default_factory=list)
     """Who asked for each."""
+    jobs: list[JobRequest] = field(default_factory=list)
+    """What the SNMP proxy was asked."""
     held: threading.Event | None = None
     """A webhook waits for it, as for a slow disk."""
     entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -274,6 +279,19 @@ class Box:
             raise self.refusal
         self.reloads.append(actor)
         return 90 + len(self.reloads)
+
+    def snmp_submit(self, request: JobRequest, actor: str) -> JobView:
+        self.jobs.append(request)
+        return JobView(len(self.jobs), "a-ticket", request.kind, "edge1", actor, JobStatus.QUEUED, NOON)
+
+    def snmp_status(self, ticket: str) -> JobView | None:
+        return None
+
+    def snmp_jobs(self, limit: int, before: int | None) -> tuple[JobView, ...]:
+        return ()
+
+    def snmp_cancel(self, ticket: str, actor: str) -> JobView | None:
+        return None
 
     def count_webhook(self, outcome: str) -> None:
         self.counted.append(outcome)

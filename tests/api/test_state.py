@@ -24,6 +24,8 @@ def test_a_session_tells_its_state_since_when_and_why(client):
         "local": None,
         "interface": "ge-0/0/1",
         "discriminator": 7,
+        "vrf": "red",
+        "multihop": None,
         "state": "down",
         "since": "2026-11-20T11:59:50.500Z",
         "heard": "2026-11-20T11:59:50.500Z",
