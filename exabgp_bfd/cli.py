@@ -18,6 +18,7 @@ import click
 from exabgp_bfd import __version__
 from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, SettingsError, glimpse, load
 from exabgp_bfd.core.model import Address, BfdError, ConfigError, Secret
+from exabgp_bfd.discover import discover_command
 
 if TYPE_CHECKING:
     from exabgp_bfd.remote import Remote
@@ -108,6 +109,9 @@ def _one_device(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(__version__, prog_name=PROGRAM)
 def commands() -> None:
     """Withdraws anycast routes through ExaBGP when the BFD sessions of your routers go down, read over SNMP."""
+
+
+commands.add_command(discover_command)
 
 
 @commands.command()

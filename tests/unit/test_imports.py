@@ -23,10 +23,12 @@ PURE = {
 }
 TELLS_THE_TIME = {"now", "today", "utcnow"}
 """What of datetime is a clock; the rest is arithmetic."""
-PROGRAMS = {"cli", "demo", "simulator"}
+PROGRAMS = {"cli", "demo", "discover", "simulator"}
 """Run in a terminal by a person; `run`, the API process, is `app`."""
 LAZY = {"demo", "simulator", "remote", "replay", "proof", "stanza"}
 """What the cli needs for one command, and not to start the API process."""
+COMMANDS = {"discover"}
+"""Commands in modules of their own: the cli imports them, and they import the rooms they need when they run."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,21 @@ def cli_knows_app_and_config(modules: Iterable[Module]) -> list[str]:
         room = room_of(found.module)
         if room in LAZY and not (found.lazy or found.typing):
             complaints.append(complaint(module, found.line, f"cli imports {found.module} outside of its command"))
-        elif room not in {"", "app", "config", "core", "cli", *LAZY}:
+        elif room not in {"", "app", "config", "core", "cli", *COMMANDS, *LAZY}:
             complaints.append(complaint(module, found.line, f"cli imports {found.module}"))
     return complaints
+
+
+def commands_start_lightly(modules: Iterable[Module]) -> list[str]:
+    """A command in a module of its own imports config and the core; rooms only when it runs."""
+    return [
+        complaint(module, found.line, f"{module.room} imports {found.module} before it runs")
+        for module, found in each_import(modules)
+        if module.room in COMMANDS
+        and ours(found.module)
+        and room_of(found.module) not in {"", "config", "core", module.room}
+        and not (found.lazy or found.typing)
+    ]
 
 
 def nobody_imports_the_top(modules: Iterable[Module]) -> list[str]:
@@ -338,6 +352,19 @@ RULES: list[tuple[Rule, list[dict[str, str]], list[dict[str, str]]]] = [
         [
             {"cli": "from exabgp_bfd import __version__, app, config\nfrom exabgp_bfd.core.model import X"},
             {"cli": "def demo():\n    from exabgp_bfd.demo import run"},
+            {"cli": "from exabgp_bfd.discover import discover_command"},
+        ],
+    ),
+    (
+        commands_start_lightly,
+        [
+            {"discover": "from exabgp_bfd.sources.snmp import survey"},
+            {"discover": "from exabgp_bfd.storage.queries import X"},
+        ],
+        [
+            {"discover": "from exabgp_bfd.config import load\nfrom exabgp_bfd.core.model import X"},
+            {"discover": "def discover():\n    from exabgp_bfd.sources.snmp import survey"},
+            {"discover": "if TYPE_CHECKING:\n    from exabgp_bfd.sources.snmp.target import Target"},
         ],
     ),
     (
