@@ -14,6 +14,7 @@ import getpass
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exabgp_bfd import __version__, keeper, logs
-from exabgp_bfd.config import DeviceSettings, Glimpse, Listen, LogSettings, Settings, describe
+from exabgp_bfd.config import Glimpse, Listen, LogSettings, Settings, describe
 from exabgp_bfd.core.engine import Engine
 from exabgp_bfd.core.model import (
     Announce,
@@ -45,6 +46,7 @@ from exabgp_bfd.core.model import (
     Input,
     Look,
     Note,
+    Notification,
     Order,
     Outcome,
     Override,
@@ -76,9 +78,7 @@ from exabgp_bfd.host import HostWatch
 from exabgp_bfd.lease import Lease
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
 from exabgp_bfd.outline import service_lines, window_line
-from exabgp_bfd.sources.snmp.client import connect
-from exabgp_bfd.sources.snmp.poller import Poller
-from exabgp_bfd.sources.snmp.target import Target
+from exabgp_bfd.routers import Routers, check
 from exabgp_bfd.speaker import dialect
 from exabgp_bfd.speaker.dialect import Dialect
 from exabgp_bfd.speaker.inquiry import Inquiry
@@ -99,6 +99,8 @@ logger = logging.getLogger(__name__)
 
 LAPSED_SHOWN = 100
 """How many of the routes that a lease took are named in the event."""
+MANY_FILES = 65_536
+"""Descriptors that suffice for any number of devices that one process can poll."""
 RETRY_SECONDS = 2.0
 """How often a start that failed is tried again."""
 HOUSEKEEPING_SECONDS = 1.0
@@ -142,7 +144,7 @@ _ALARMS = frozenset(
     }
 )
 _PARENT = "exabgp"
-_WORLD = Poll | Silence | Tick | Webhook | Stall | Clock | Disabled | Order | Clear | Reload
+_WORLD = Poll | Silence | Notification | Tick | Webhook | Stall | Clock | Disabled | Order | Clear | Reload
 """What may change what is announced."""
 
 T = TypeVar("T")
@@ -172,7 +174,7 @@ class _Parts:
     """What a start that succeeded has made."""
 
     settings: Settings
-    poller: Poller
+    routers: Routers
     journal: Journal
     restored: Restored
     engine: Engine
@@ -199,7 +201,7 @@ class App:
         self._stopped_by_operator = False
         self._journal: Journal | None = None
         self._engine: Engine | None = None
-        self._poller: Poller | None = None
+        self._routers: Routers | None = None
         self._inquiry: Inquiry | None = None
         self._metrics: Metrics | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -326,7 +328,7 @@ class App:
         """One attempt, from reading the settings on, for any of them may be the remedy; what failed leaves no trace."""
         settings = self._load(None)
         self._open_log(settings.log)
-        poller = Poller([_target(device) for device in settings.targets], self._from_device)
+        routers = Routers(settings, self._from_device)
         journal = Journal(
             settings.storage.path,
             settings.site,
@@ -342,7 +344,7 @@ class App:
             withdrawn = _withdrawn_lately(settings.plan, settings.storage.path)
             now = _monotonic()
             restored = replace(restored, wall=time.time(), disabled=disabled, withdrawn=withdrawn)
-            return _Parts(settings, poller, journal, restored, Engine(settings.plan, restored, now), now)
+            return _Parts(settings, routers, journal, restored, Engine(settings.plan, restored, now), now)
         except Exception:
             journal.stop(0.0)
             raise
@@ -364,7 +366,7 @@ class App:
         self.pipe.ack_timeout = settings.speaker.ack_timeout
         journal.start()
         self._engine = parts.engine
-        self._poller = parts.poller
+        self.routers = self._routers = parts.routers
         self._inputs = InputLog(journal)
         self._metrics = Metrics(__version__, self.snapshot, _clock, self._tallies(journal))
         self._ephemeral = _ephemeral_key(settings)
@@ -376,7 +378,7 @@ class App:
         if settings.api is not None and settings.file is not None:
             StartFile(settings.storage.path).note_listen(str(settings.file.absolute()), str(settings.api))
         self._begin_inquiry(settings)
-        self._spawn("poller", parts.poller.run())
+        self._spawn("poller", parts.routers.run())
         self._spawn("web", self._serve(settings))
         self._spawn("housekeeping", self._keep_house())
         self._spawn("disable files", self._watch.watch_files())
@@ -443,8 +445,8 @@ class App:
         await ended
         if self._lease is not None:
             self._lease.stop()
-        if self._poller is not None:
-            await self._poller.close()
+        if self._routers is not None:
+            await self._routers.close()
         logger.info("stopped: %s", self._stop_reason)
 
     async def _stops_within(self, seconds: float) -> bool:
@@ -479,9 +481,8 @@ class App:
             logger.critical("%s ended by a fault", task.get_name(), exc_info=task.exception())
 
     def _poll_everything(self) -> None:
-        if self._poller is not None:
-            for device in self.settings.targets:
-                self._poller.look(device.name, None)
+        if self._routers is not None:
+            self._routers.look_at_all()
 
     # --- inputs and effects -------------------------------------------------------------------------------------
 
@@ -556,7 +557,8 @@ class App:
                     written.append(effect)
                     said = time.monotonic()
                 case Look() | Pace() | Forget():
-                    self._tell_poller(effect)
+                    if self._routers is not None:
+                        self._routers.tell(effect)
                 case Ask():
                     if self._inquiry is not None:
                         self._inquiry.ask(effect)
@@ -565,17 +567,6 @@ class App:
                 case Remember() | RememberOrder():
                     kept.append(effect)
         return written, kept, said
-
-    def _tell_poller(self, effect: Look | Pace | Forget) -> None:
-        if self._poller is None:
-            return
-        match effect:
-            case Look():
-                self._poller.look(effect.device, effect.session)
-            case Pace():
-                self._poller.pace(effect.device, effect.quick)
-            case Forget():
-                self._poller.forget(effect.device, effect.session)
 
     def _say(self, command: Command) -> None:
         try:
@@ -590,7 +581,7 @@ class App:
         if self._metrics is not None:
             for command in written:
                 self._metrics.count_command("withdraw" if isinstance(command, Withdraw) else "announce")
-            if written and isinstance(event, Poll):
+            if written and isinstance(event, Poll | Notification):
                 self._metrics.observe_reaction(seconds)
             if isinstance(event, Answer):
                 self._metrics.count_answer(event.outcome)
@@ -606,9 +597,9 @@ class App:
         if deadline is not None and not self._stopping.is_set():
             self._timer = self.loop.call_at(max(deadline, self._not_before), self.handle, Tick())
 
-    def _from_device(self, event: Poll | Silence) -> None:
+    def _from_device(self, event: Poll | Silence | Notification) -> None:
         self.handle(event)
-        if self._metrics is not None:
+        if self._metrics is not None and not isinstance(event, Notification):
             self._metrics.count_poll(event.device, PollOutcome.OK if isinstance(event, Poll) else PollOutcome.TIMEOUT)
 
     def _store(self, lines: Sequence[bytes], received: int) -> int:
@@ -709,6 +700,7 @@ class App:
                 self._metrics.observe_loop_lag(max(0.0, time.monotonic() - due))
             self._report_quarantine()
             self._report_store()
+            self.routers.count()
             if self._inputs is not None and turns % FLUSH_TURNS == 0:
                 self._inputs.flush()
 
@@ -748,6 +740,10 @@ class App:
             crashes=lambda: self.lifecycle()["crashes"],
             starts=lambda: self.lifecycle()["starts"],
             held=lambda: self._held_for,
+            polling=self.routers.polling,
+            notifications=self.routers.notifications,
+            jobs=self.routers.jobs_ended,
+            jobs_now=self.routers.jobs_now,
         )
 
     # --- the web ------------------------------------------------------------------------------------------------
@@ -939,7 +935,7 @@ class App:
         """The settings of a file that could hold from now on; raises ConfigError. Not on the loop's thread."""
         settings = self._load(file)
         for device in settings.targets:
-            connect(_target(device))
+            check(device)
         for service in settings.plan.services:
             for _ in service_lines(service):
                 """Each command it could ever lead to is one that may be sent, or this raises."""
@@ -975,8 +971,8 @@ class App:
 
     async def _retarget(self, settings: Settings) -> None:
         async with self._retargeting:
-            if self._poller is not None:
-                await self._poller.set_targets([_target(device) for device in settings.targets])
+            if self._routers is not None:
+                await self._routers.renew(settings)
 
     async def _serve_anew(self) -> None:
         """Serves the API by the settings that hold now, after whoever serves it has ended."""
@@ -1006,6 +1002,7 @@ def run_process(load: Load, glimpse: GlimpseAt = Glimpse) -> int:
     """The API process from start to end; the exit status. Raises BfdError for a bad start at a terminal."""
     # ExaBGP leaves us umask 0137, under which a directory we make cannot be entered, not even by us.
     os.umask(0o027)
+    _allow_many_files()
     # A web thread that computes keeps the interpreter for 5 ms each time the loop wants it: a withdraw waited for
     # several of them (tests/bench reaction, under load: p50 17 to 20 ms, with a tenth 7 ms, for some 4 % more CPU).
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -1016,6 +1013,15 @@ def run_process(load: Load, glimpse: GlimpseAt = Glimpse) -> int:
         return await App(load, stdin, stdout, patient=patient, glimpse=glimpse).run()
 
     return asyncio.run(live())
+
+
+def _allow_many_files() -> None:
+    """Takes as many descriptors as we may: each device has a socket or two, and the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def hold() -> int:
@@ -1031,7 +1037,7 @@ def plan_lines(settings: Settings) -> Iterator[str]:
     """The plan in words, with the exact line ExaBGP would get for each route."""
     yield f"site {settings.site}; API on {settings.api or 'nothing'}; journal {settings.storage.path}"
     for device in settings.targets:
-        connect(_target(device))  # as `run` will: an engine that is not installed here is a ConfigError
+        check(device)  # as `run` will: an engine that is not installed here is a ConfigError
         yield f"device {device.name}: {device.host} port {device.port}, every {device.interval:g} s, {device.profile}"
     for window in settings.plan.windows:
         yield window_line(window)
@@ -1144,24 +1150,6 @@ def _log(event: Event) -> None:
         shown = {name: value for name, value in event.details.items() if name != "configuration"}
         details = json.dumps(shown, ensure_ascii=False, default=str)
         logger.log(level, "%s %s id=%d%s %s", event.event_type, about, event.id, cause, details)
-
-
-def _target(device: DeviceSettings) -> Target:
-    return Target(
-        device.name,
-        device.host,
-        device.community,
-        port=device.port,
-        version=device.version,
-        timeout=device.timeout,
-        retries=device.retries,
-        engine=device.engine,
-        profile=device.profile,
-        oid=device.oid,
-        values=device.values,
-        interval=device.interval,
-        fast_interval=device.fast_interval,
-    )
 
 
 def _introduction(settings: Settings, description: Mapping[str, Any], lifecycle: Mapping[str, Any]) -> dict[str, Any]:

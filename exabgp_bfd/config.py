@@ -175,6 +175,8 @@ class TrapSettings:
     users: tuple[UserSettings, ...] = ()
     receive_buffer: int = 4 * 1024 * 1024
     """Bytes that the kernel is asked for; it may grant less."""
+    trust: bool = False
+    """Whether an authenticated notification by one of `users` may count before the session was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1425,8 +1427,9 @@ class _Build:
         engine: EngineName = table.engine or snmp.engine or "auto"
         interval: float = table.interval or self.take_interval() or 1.0
         version: SnmpVersion = table.version or snmp.version or "2c"
-        if engine == "gufo" and version == "1":
-            self.fail(f"{placed.place}.engine", '"gufo" does not read version 1: use "pysnmp" or "auto" for it')
+        if engine == "gufo" and version != "2c":
+            why = "does not read version 1" if version == "1" else "checks no digests of version 3"
+            self.fail(f"{placed.place}.engine", f'"gufo" {why}: use "pysnmp" or "auto" for it')
         if table.community is not None:
             community = self.secret(f"{placed.place}.community", table.community, self.file and self.file.parent)
         return DeviceSettings(
@@ -1538,7 +1541,7 @@ class _Build:
         communities = [
             self.file_secret(secret, "traps", "communities", number) for number, secret in enumerate(table.communities)
         ]
-        return TrapSettings(table.listen, tuple(communities), tuple(users), table.receive_buffer)
+        return TrapSettings(table.listen, tuple(communities), tuple(users), table.receive_buffer, table.trust)
 
     def proxy(self) -> ProxySettings:
         """What the SNMP proxy may ask."""

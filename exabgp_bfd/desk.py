@@ -33,6 +33,10 @@ class WebDesk:
         self.explain = app.explain
         self.preview = app.preview
         self.reload = app.reload
+        self.snmp_submit = app.routers.jobs.submit
+        self.snmp_status = app.routers.jobs.status
+        self.snmp_jobs = app.routers.jobs.jobs
+        self.snmp_cancel = app.routers.jobs.cancel
 
     def clock(self) -> tuple[float, int]:
         """One moment twice: the engine's monotonic seconds, and microseconds since the epoch."""

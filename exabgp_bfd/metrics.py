@@ -6,7 +6,7 @@ nothing here. Labels are bounded by the configuration (devices, services, prefix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -61,6 +61,14 @@ class Tallies:
     """How often ExaBGP has started us in the 64 s in which it did so last."""
     held: Callable[[], float]
     """Seconds for which that start was held up."""
+    polling: Callable[[], Mapping[str, float]]
+    """What the poller counts, by name."""
+    notifications: Callable[[], Mapping[str, float]]
+    """What became of the SNMP notifications received, by outcome."""
+    jobs: Callable[[], Mapping[str, float]]
+    """What became of the SNMP proxy's jobs, by outcome."""
+    jobs_now: Callable[[], Mapping[str, float]]
+    """The SNMP proxy's jobs at this moment, by state."""
 
 
 class Metrics:
@@ -263,6 +271,20 @@ class _TallyCollector(Collector):
         yield GaugeMetricFamily(
             f"{_PREFIX}_start_held_seconds", "For how long our start was held up, after too many.", value=tallies.held()
         )
+        yield _totals("polling", "What the SNMP poller did.", "what", tallies.polling)
+        yield _totals("notifications", "SNMP notifications, by what became of them.", "outcome", tallies.notifications)
+        yield _totals("snmp_jobs", "Jobs of the SNMP proxy, by what became of them.", "outcome", tallies.jobs)
+        now = GaugeMetricFamily(f"{_PREFIX}_snmp_jobs_now", "Jobs of the SNMP proxy now, by state.", labels=["state"])
+        for state, value in tallies.jobs_now().items():
+            now.add_metric([state], value)
+        yield now
+
+
+def _totals(name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> Metric:
+    family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=[label])
+    for value, count in read().items():
+        family.add_metric([value], count)
+    return family
 
 
 def _total(name: str, text: str, read: Callable[[], float]) -> Metric:

@@ -374,6 +374,7 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
         (Secret("t1"), Secret("t2")),
         (UserSettings("notifier", "md5", Secret("auth key 2")),),
         65536,
+        trust=True,
     )
     assert settings.proxy == ProxySettings((ip_network("198.51.100.0/24"),), 2, 5, 300.0, 30.0)
     assert settings.webhook.secrets == (Secret("one"), Secret("two"))
@@ -1211,6 +1212,11 @@ BAD = {
     ),
     "oid-words": (EDGE + "oid = 'bfdSessState'", "device[0].oid", "must be a numeric OID"),
     "oid-high": (EDGE + "oid = '1.3.4294967296'", "device[0].oid", "must be a numeric OID"),
+    "gufo-v3": (
+        EDGE + "engine = 'gufo'\nversion = 3\nuser = 'bfd'",
+        "device[0].engine",
+        '"gufo" checks no digests of version 3',
+    ),
     "gufo-v1": (EDGE + "engine = 'gufo'\nversion = 1", "device[0].engine", '"gufo" does not read version 1'),
     "stale-under-interval": (
         "[snmp]\ninterval = 20\nstale_after = 10\n" + EDGE,

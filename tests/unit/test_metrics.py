@@ -61,6 +61,8 @@ class World:
     def __init__(self):
         self.snapshot = SNAPSHOT
         self.counts = {name: index + 1 for index, name in enumerate(Tallies.__dataclass_fields__)}
+        for name in ("polling", "notifications", "jobs", "jobs_now"):
+            self.counts[name] = {f"{name} one": 7.0, f"{name} two": 8.0}
         tallies = Tallies(**{name: (lambda name=name: self.counts[name]) for name in self.counts})
         self.metrics = Metrics("1.2.3", lambda: self.snapshot, lambda: (100.0, NOON * 1_000_000), tallies)
 
@@ -118,6 +120,10 @@ def test_each_family_is_explained_once(world):
             "crashes_total",
             "starts",
             "start_held_seconds",
+            "polling_total",
+            "notifications_total",
+            "snmp_jobs_total",
+            "snmp_jobs_now",
             "webhooks_total",
             "loop_lag_seconds",
         )
@@ -187,9 +193,27 @@ def test_the_other_rooms_totals_are_asked_at_each_scrape(world):
         "starts": "starts",
         "held": "start_held_seconds",
     }
-    assert {name: world.scrape()[series, ()] for name, series in names.items()} == world.counts
-    world.counts = {name: count + 100 for name, count in world.counts.items()}
-    assert {name: world.scrape()[series, ()] for name, series in names.items()} == world.counts
+    single = {name: world.counts[name] for name in names}
+    assert {name: world.scrape()[series, ()] for name, series in names.items()} == single
+    world.counts.update({name: count + 100 for name, count in single.items()})
+    assert {name: world.scrape()[series, ()] for name, series in names.items()} == {
+        name: count + 100 for name, count in single.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "series"),
+    [
+        ("polling", "polling_total"),
+        ("notifications", "notifications_total"),
+        ("jobs", "snmp_jobs_total"),
+        ("jobs_now", "snmp_jobs_now"),
+    ],
+)
+def test_what_other_rooms_count_by_kind_is_labelled(world, name, series):
+    world.counts[name] = {f"{name} one": 1.0, f"{name} two": 2.0}
+    samples = world.scrape()
+    assert (samples[series, (f"{name} one",)], samples[series, (f"{name} two",)]) == (1.0, 2.0)
 
 
 def test_bounded_counters_start_at_zero_so_that_their_first_rise_is_seen(world):
