@@ -1,5 +1,6 @@
 """How many values an agent is asked for at once: what it says, and what its silence suggests."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,15 +19,52 @@ def request(room: Room, wanted: int, fits: int, tries: int) -> int | None:
     return None
 
 
-def test_the_last_try_asks_for_less_and_is_believed():
+def narrowed(fits: int = 10, tries: int = 2) -> Room:
+    """The room of an agent that is silent above `fits` values."""
     room = Room(40)
+    while room.size == 40:
+        request(room, 40, fits, tries)
+    return room
+
+
+def test_the_last_try_asks_for_less_and_is_believed_when_less_is_answered_again():
+    room = Room(40)
+    assert request(room, 40, fits=10, tries=2) == 10
+    assert room.size == 40
+    assert [room.part(40, tries=2, last=last) for last in (False, True)] == [10, 40]
     assert request(room, 40, fits=10, tries=2) == 10
     assert room.size == 10
 
 
 def test_an_only_try_is_smaller_after_one_that_was_lost():
     room = Room(40)
-    assert [request(room, 40, fits=10, tries=1) for _ in range(2)] == [None, 10]
+    assert [request(room, 40, fits=10, tries=1) for _ in range(3)] == [None, 10, 10]
+    assert room.size == 10
+
+
+@pytest.mark.parametrize("tries", [2, 4])
+def test_packets_lost_in_turns_say_nothing_of_sizes(tries):
+    room = Room(40)
+    for _ in range(100):
+        for number in range(tries):
+            asked = room.part(40, tries=tries, last=number == tries - 1)
+            if number == tries - 1:  # all but the last are lost
+                room.answered(asked, 40)
+        assert room.size == 40
+
+
+def test_a_suspicion_ends_with_silence():
+    room = Room(40)
+    request(room, 40, fits=10, tries=2)
+    assert request(room, 40, fits=0, tries=2) is None
+    assert room.part(40, tries=2, last=False) == 40
+
+
+def test_small_requests_neither_confirm_nor_end_a_suspicion():
+    room = Room(40)
+    request(room, 40, fits=10, tries=2)
+    request(room, 3, fits=10, tries=2)
+    request(room, 40, fits=10, tries=2)
     assert room.size == 10
 
 
@@ -42,8 +80,7 @@ def test_each_loss_goes_further_down_and_silence_at_all_sizes_means_nothing():
 
 
 def test_it_grows_back_slowly_and_slower_each_time_that_was_wrong():
-    room = Room(40)
-    request(room, 40, fits=10, tries=2)
+    room = narrowed()
     waits = []
     for _ in range(4):
         count = 0
@@ -76,8 +113,7 @@ def test_what_the_agent_says_itself_is_final():
 
 
 def test_a_small_request_says_nothing_of_large_ones():
-    room = Room(40)
-    request(room, 40, fits=10, tries=2)
+    room = narrowed()
     for _ in range(100):
         request(room, 3, fits=10, tries=2)
     assert room.size == 10

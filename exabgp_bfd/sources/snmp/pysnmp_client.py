@@ -252,8 +252,8 @@ class PysnmpClient:
             # has its own time and so its own number, and all of them are waited for.
             attempts.number = self._number()
             attempts.numbers.append(attempts.number)
-        if asked < attempts.asked:
-            for number in attempts.numbers[:-1]:  # late, it would be more than is asked for now
+        if asked != attempts.asked:
+            for number in attempts.numbers[:-1]:  # late, it would be more, or less, than is asked for now
                 self._waiting.pop(number, None)
             attempts.numbers = attempts.numbers[-1:]
         attempts.asked = asked

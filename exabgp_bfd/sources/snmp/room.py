@@ -1,8 +1,10 @@
 """How many values an agent takes in one PDU: what it said itself (tooBig), and what its silence suggests.
 
 Behind a path that drops fragments an agent answers ten values but never forty, and never says why. So the last try of a
-request asks for less than the ones before it; what is answered then is the room from then on, until enough answers in a
-row allow more. A request that is silent at any size says nothing of sizes: the device is dead, not narrow.
+request asks for less than the ones before it; what is answered then is suspected to be the room. The next request asks
+for that first and for all of it last: the answer to the first makes it the room, until enough answers in a row allow
+more; an answer to the last tells that packets are lost, of whatever size. A request that is silent at any size says
+nothing of sizes: the device is dead, not narrow.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ class Room:
         self._ceiling = self.size
         self._proven = 0
         """What was answered before the last growth."""
+        self._suspected = 0
+        """What was answered when more was not, once."""
         self._step = 1
         self._doubtful = False
         self._row = 0
@@ -36,6 +40,8 @@ class Room:
 
     def part(self, wanted: int, *, tries: int, last: bool) -> int:
         """How many of `wanted` values a try asks for; `last` of its `tries`."""
+        if 0 < self._suspected < wanted:
+            return wanted if last and tries > 1 else self._suspected
         if wanted <= 1 or not (last if tries > 1 else self._doubtful):
             return wanted
         if 0 < self._proven < wanted and self._step == 1:
@@ -45,7 +51,13 @@ class Room:
     def answered(self, asked: int, wanted: int) -> None:
         """A PDU of `asked` values was answered; `wanted` is more if a larger one had been lost before it."""
         self._step, self._doubtful = 1, False
+        suspected = self._suspected
+        if wanted > suspected:
+            self._suspected = 0
         if asked < wanted:
+            if asked not in (suspected, self._proven):
+                self._suspected = asked
+                return
             relapse = self._proven and self._row < _SETTLED
             self._patience = min(self._patience * 2, _MOST_PATIENCE) if relapse else _PATIENCE
             self.size, self._proven, self._row = asked, 0, 0
@@ -57,6 +69,7 @@ class Room:
 
     def lost(self, tries: int) -> None:
         """Nothing was answered to any of the tries of a request."""
+        self._suspected = 0
         if tries > 1 or self._doubtful:
             self._step = self._step % _STEPS + 1
         self._doubtful = not self._doubtful
@@ -64,4 +77,4 @@ class Room:
     def too_big(self, asked: int) -> None:
         """The agent says that so many values do not fit: it will not change its mind."""
         self.size = self._ceiling = max(1, min(self.size, asked) // 2)
-        self._proven = self._row = 0
+        self._proven = self._row = self._suspected = 0
