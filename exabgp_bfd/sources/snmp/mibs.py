@@ -247,7 +247,7 @@ def _suffix(key: tuple[str, ...], cells: Mapping[str, Value]) -> str | None:
         value = cells.get(name)
         if isinstance(value, bytes) and name in _OCTETS:
             parts += [str(len(value)), *map(str, value)]
-        elif isinstance(value, int) and name not in _OCTETS:
+        elif isinstance(value, int) and name not in _OCTETS and 0 <= value <= _MAX_ARC:
             parts.append(str(value))
         else:
             return None
