@@ -33,6 +33,7 @@ from pydantic import (
     ValidationError,
 )
 
+from exabgp_bfd.core.credentials import AuthProtocol, Context, PrivProtocol, User
 from exabgp_bfd.core.model import (
     Action,
     Address,
@@ -76,8 +77,6 @@ _SECRET_FILE_LIMIT: Final = 65536
 DialectName = Literal["auto", "4", "5", "6"]
 OnExit = Literal["keep", "withdraw"]
 SnmpVersion = Literal["1", "2c", "3"]
-AuthProtocol = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
-PrivProtocol = Literal["des", "3des", "aes128", "aes192", "aes256", "aes192-cisco", "aes256-cisco"]
 EngineName = Literal["auto", "pysnmp", "gufo"]
 OidValues = Literal["oper", "state"]
 WebhookEffect = Literal["record", "probe", "observe"]
@@ -114,26 +113,6 @@ class SettingsError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
-class UserSettings:
-    """A user of SNMPv3 (RFC 3414); what has no protocol is not used."""
-
-    name: str
-    auth_protocol: AuthProtocol | None = None
-    auth_key: Secret | None = None
-    priv_protocol: PrivProtocol | None = None
-    priv_key: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ContextSettings:
-    """One of an agent's views of itself, usually a VRF; the empty name is the default."""
-
-    name: str
-    community: Secret | None = None
-    """What maps to it in versions 1 and 2c; None: the device's own."""
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """How one router is asked, with the defaults of [snmp] already merged in; times are seconds."""
 
@@ -155,9 +134,9 @@ class DeviceSettings:
     """The column's OID for profile `oid`, digits and dots without a leading dot."""
     values: OidValues | None = None
     """`oper`: bfdSessOperStatus; `state`: bfdSessState (RFC 7331). Only for profile `oid`."""
-    user: UserSettings | None = None
+    user: User | None = None
     """For version 3."""
-    contexts: tuple[ContextSettings, ...] = ()
+    contexts: tuple[Context, ...] = ()
     """The views in which its sessions are looked for; empty: the default one."""
     max_varbinds: int = 40
     trap_from: tuple[Address, ...] = ()
@@ -172,7 +151,7 @@ class TrapSettings:
 
     listen: tuple[Listen, ...]
     communities: tuple[Secret, ...] = ()
-    users: tuple[UserSettings, ...] = ()
+    users: tuple[User, ...] = ()
     receive_buffer: int = 4 * 1024 * 1024
     """Bytes that the kernel is asked for; it may grant less."""
     trust: bool = False
@@ -1454,7 +1433,7 @@ class _Build:
             trust=self.trust(placed, version),
         )
 
-    def device_user(self, placed: _Placed, version: SnmpVersion) -> UserSettings | None:
+    def device_user(self, placed: _Placed, version: SnmpVersion) -> User | None:
         """As whom a device is asked in version 3, key by key its own or that of [snmp]."""
         if version != "3":
             for key in ("user", "auth_protocol", "auth_key", "priv_protocol", "priv_key"):
@@ -1472,7 +1451,7 @@ class _Build:
             return None
         return self.user(said["user"], said, places)
 
-    def user(self, name: str, said: Mapping[str, Any], places: Mapping[str, str]) -> UserSettings:
+    def user(self, name: str, said: Mapping[str, Any], places: Mapping[str, str]) -> User:
         """A user with the secrets that its keys stand for; each protection has both a protocol and a key."""
         keys: dict[str, Secret | None] = {}
         for kind, example in (("auth", "sha256"), ("priv", "aes128")):
@@ -1484,7 +1463,7 @@ class _Build:
             keys[kind] = None if key is None else self.pass_phrase(places[f"{kind}_key"], key)
         if said["priv_protocol"] is not None and said["auth_protocol"] is None:
             self.fail(places["priv_protocol"], 'needs authentication too (RFC 3414): add auth_protocol = "sha256"')
-        return UserSettings(name, said["auth_protocol"], keys["auth"], said["priv_protocol"], keys["priv"])
+        return User(name, said["auth_protocol"], keys["auth"], said["priv_protocol"], keys["priv"])
 
     def pass_phrase(self, place: str, written: Secret) -> Secret:
         faults = len(self.faults)
@@ -1493,7 +1472,7 @@ class _Build:
             self.fail(place, f"is too short: a pass phrase has at least {SHORTEST_KEY} octets (RFC 3414)")
         return key
 
-    def contexts(self, placed: _Placed, version: SnmpVersion) -> tuple[ContextSettings, ...]:
+    def contexts(self, placed: _Placed, version: SnmpVersion) -> tuple[Context, ...]:
         """The views of a device; versions 1 and 2c know a view by a community of its own."""
         table, snmp = placed.table, self.table.snmp
         names = _first(table.contexts, snmp.contexts, [])
@@ -1513,7 +1492,7 @@ class _Build:
                     f"version {version} knows the context {name} by a community only: "
                     f'add context_communities = {{ {name} = "env:..." }}, or use version = "3"',
                 )
-        return tuple(ContextSettings(name, communities.get(name)) for name in names)
+        return tuple(Context(name, communities.get(name)) for name in names)
 
     def trust(self, placed: _Placed, version: SnmpVersion) -> bool:
         """Whether a device's notifications count at once: they must be authenticated for that."""

@@ -20,10 +20,12 @@ import click
 from click.core import ParameterSource
 
 from exabgp_bfd.config import VARIABLES, Overrides, load
+from exabgp_bfd.core.credentials import AUTH_PROTOCOLS, PRIV_PROTOCOLS
 from exabgp_bfd.core.model import BfdError, ConfigError, Secret
 
 if TYPE_CHECKING:
-    from exabgp_bfd.sources.snmp.target import Context, Target, User
+    from exabgp_bfd.core.credentials import Context, User
+    from exabgp_bfd.sources.snmp.target import Target
 
 PROGRAM = "exabgp-bfd"
 INTERRUPTED = 130
@@ -32,9 +34,6 @@ INTERRUPTED = 130
 _QUIET = 2.0  # seconds that a survey may take without a word, where no line can be rewritten
 _REPEAT = 5.0  # seconds between two lines from then on
 _REDRAW = 0.1  # seconds between two states of the line that is rewritten
-
-AUTH_PROTOCOLS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-PRIV_PROTOCOLS = ("des", "3des", "aes128", "aes192", "aes256", "aes192-cisco", "aes256-cisco")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,7 @@ def _target(options: Options) -> tuple[Target, Mapping[str, str]]:
 
 
 def _user(options: Options, written: dict[str, str]) -> User:
-    from exabgp_bfd.sources.snmp.target import User  # noqa: PLC0415
+    from exabgp_bfd.core.credentials import User  # noqa: PLC0415
 
     if options.user is None:
         raise click.UsageError("--snmp-version 3 needs --user NAME")
@@ -188,7 +187,7 @@ def _user(options: Options, written: dict[str, str]) -> User:
 
 
 def _context(text: str, version: str, written: dict[str, str]) -> Context:
-    from exabgp_bfd.sources.snmp.target import Context  # noqa: PLC0415
+    from exabgp_bfd.core.credentials import Context  # noqa: PLC0415
 
     name, mapped, community = text.partition("=")
     if version == "3":

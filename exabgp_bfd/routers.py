@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from exabgp_bfd.config import DeviceSettings, ProxySettings, Settings, TrapSettings, UserSettings
+from exabgp_bfd.config import DeviceSettings, ProxySettings, Settings, TrapSettings
 from exabgp_bfd.core.model import ConfigError, Forget, Look, Notification, Pace, Poll, Silence
 from exabgp_bfd.sources.snmp import traps
 from exabgp_bfd.sources.snmp.client import connect
 from exabgp_bfd.sources.snmp.jobs import Jobs, JobSettings
 from exabgp_bfd.sources.snmp.notifications import Hint
 from exabgp_bfd.sources.snmp.poller import Poller
-from exabgp_bfd.sources.snmp.target import Context, Target, User
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.traps import Sender, Traps
 
 logger = logging.getLogger(__name__)
@@ -161,8 +161,8 @@ def target_of(device: DeviceSettings) -> Target:
         device.community,
         port=device.port,
         version=device.version,
-        user=None if device.user is None else _user(device.user),
-        contexts=tuple(Context(context.name, context.community) for context in device.contexts),
+        user=device.user,
+        contexts=device.contexts,
         timeout=device.timeout,
         retries=device.retries,
         engine=device.engine,
@@ -188,7 +188,7 @@ def _sender(device: DeviceSettings) -> Sender:
         (device.host, *map(str, device.trap_from)),
         # One that is asked in version 3 has none: the default "public" must not open a door beside it.
         () if device.version == "3" else tuple(communities),
-        None if device.user is None else _user(device.user),
+        device.user,
         device.trust,
     )
 
@@ -197,7 +197,7 @@ def _trap_settings(wanted: TrapSettings) -> traps.TrapSettings:
     return traps.TrapSettings(
         tuple((listen.host, listen.port) for listen in wanted.listen),
         wanted.communities,
-        tuple(map(_user, wanted.users)),
+        wanted.users,
         wanted.trust,
         wanted.receive_buffer,
     )
@@ -221,7 +221,3 @@ def _told(hint: Hint) -> dict[str, Any]:
         **hint.details,
     }
     return {key: value for key, value in said.items() if value is not None}
-
-
-def _user(user: UserSettings) -> User:
-    return User(user.name, user.auth_protocol, user.auth_key, user.priv_protocol, user.priv_key)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import BfdError, Secret
 
 MOST_OIDS: Final = 128
@@ -22,9 +23,6 @@ MOST_OIDS: Final = 128
 MOST_ROWS: Final = 100_000
 """Rows that one walk may ask for."""
 USUAL_ROWS: Final = 10_000
-
-AUTH_PROTOCOLS: Final = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-PRIV_PROTOCOLS: Final = ("des", "3des", "aes128", "aes192", "aes256", "aes192-cisco", "aes256-cisco")
 
 
 class JobRefusedError(BfdError):
@@ -79,13 +77,7 @@ class Credentials:
     """1, 2c or 3."""
     community: Secret | None = None
     """For versions 1 and 2c; the rest is for version 3."""
-    user: str | None = None
-    auth_protocol: str | None = None
-    """One of AUTH_PROTOCOLS."""
-    auth_key: Secret | None = None
-    priv_protocol: str | None = None
-    """One of PRIV_PROTOCOLS."""
-    priv_key: Secret | None = None
+    user: User | None = None
     context: str = ""
 
 

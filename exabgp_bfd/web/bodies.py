@@ -11,11 +11,10 @@ from typing import Annotated, Any, Final, NoReturn, Self, TypeVar
 from flask import request
 from pydantic import BaseModel, ConfigDict, PlainValidator, StrictBool, ValidationError, model_validator
 
+from exabgp_bfd.core.credentials import AUTH_PROTOCOLS, PRIV_PROTOCOLS, User
 from exabgp_bfd.core.jobs import (
-    AUTH_PROTOCOLS,
     MOST_OIDS,
     MOST_ROWS,
-    PRIV_PROTOCOLS,
     USUAL_ROWS,
     Credentials,
     JobKind,
@@ -280,17 +279,16 @@ class _Asking(_Body):
         if self.priv_key is not None and self.auth_key is None:
             raise ValueError("priv_key needs auth_protocol and auth_key too (RFC 3414)")
 
+    def _user(self, name: str) -> User:
+        return User(name, self.auth_protocol, self.auth_key, self.priv_protocol, self.priv_key)
+
     def _order(self, kind: JobKind, **more: Any) -> JobRequest:  # noqa: ANN401 - fields of the request
         credentials = None
         if self.host is not None:
             credentials = Credentials(
                 version=self.version or "2c",
                 community=self.community,
-                user=self.user,
-                auth_protocol=self.auth_protocol,
-                auth_key=self.auth_key,
-                priv_protocol=self.priv_protocol,
-                priv_key=self.priv_key,
+                user=None if self.user is None else self._user(self.user),
                 context=self.context or "",
             )
         return JobRequest(kind, self.device, self.host, credentials, self.timeout, self.retries, **more)

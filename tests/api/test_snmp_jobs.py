@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lab.stage import Stage, sockets_to, wait_until
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.jobs import Credentials, JobKind, JobPart, JobRequest, JobStatus, JobView
 from exabgp_bfd.core.model import Secret
 from exabgp_bfd.sources.snmp.jobs import Jobs, JobSettings
@@ -170,7 +171,7 @@ def test_what_reaches_the_jobs(operator, backend, monkeypatch):
         JobKind.GET,
         host="127.0.0.1",
         credentials=Credentials(
-            "3", None, "noc", "sha256", Secret("auth-key-hidden"), "aes128", Secret("priv-key-hidden"), "red"
+            "3", None, User("noc", "sha256", Secret("auth-key-hidden"), "aes128", Secret("priv-key-hidden")), "red"
         ),
         timeout=0.5,
         retries=3,

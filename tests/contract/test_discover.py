@@ -25,12 +25,13 @@ from lab.recordings import all_recordings, bfd_std, cisco, h3c, huawei
 
 from exabgp_bfd import discover as command
 from exabgp_bfd.config import Overrides, load
+from exabgp_bfd.core.credentials import Context, User
 from exabgp_bfd.core.model import BfdError, ConfigError, Secret, Session, SourceError, State
 from exabgp_bfd.sources.snmp import findings
 from exabgp_bfd.sources.snmp.detect import Detected
 from exabgp_bfd.sources.snmp.mibs import BFD_STD, PROFILES
 from exabgp_bfd.sources.snmp.survey import Found, Survey, View, device_name, survey
-from exabgp_bfd.sources.snmp.target import Context, Target, User
+from exabgp_bfd.sources.snmp.target import Target
 
 COMMUNITY = "not to be shown"
 PATIENCE = 60

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lab.stage import V2C, Stage, sockets_to, wait_until
 from pysnmp.entity import config
 
+from exabgp_bfd.core.credentials import Context, User
 from exabgp_bfd.core.jobs import (
     Credentials,
     JobEndedError,
@@ -33,7 +34,7 @@ from exabgp_bfd.sources.snmp import permitted as lookups
 from exabgp_bfd.sources.snmp.jobs import Jobs, JobSettings
 from exabgp_bfd.sources.snmp.permitted import permitted
 from exabgp_bfd.sources.snmp.readings import valued
-from exabgp_bfd.sources.snmp.target import Context, Target
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import SHARED
 
 COMMUNITY = "c0mmunity-never-to-be-shown"
@@ -737,19 +738,20 @@ def test_version_3_is_spoken_and_its_keys_are_gone_afterwards(make, stage, route
     stage.run(know_the_user())
     before = [cache.cache_info().currsize for cache in (SHARED.master, SHARED.auth, SHARED.priv)]
     jobs = make()
-    credentials = Credentials("3", None, "noc", "sha256", Secret(hidden[0]), "aes128", Secret(hidden[1]))
+    user = User("noc", "sha256", Secret(hidden[0]), "aes128", Secret(hidden[1]))
+    credentials = Credentials("3", None, user)
     request = asked("poll", router.port, credentials=credentials)
     view = ended(jobs, jobs.submit(request, "noc"))
     assert (view.status, view.error) == (JobStatus.COMPLETE, None)
     assert data(view)["snmp_data"]["sysName"] == "simulator"
     assert [row["peer"] for row in data(view)["bfd_sessions"]] == ["192.0.2.1"]
-    wrong = replace(credentials, auth_key=Secret("another-pass-phrase"))
+    wrong = replace(credentials, user=replace(user, auth_key=Secret("another-pass-phrase")))
     failed = ended(jobs, jobs.submit(asked("get", router.port, credentials=wrong, oids=(NAME,)), "noc"))
     assert failed.status is JobStatus.FAILED
     assert "another-pass" not in failed.error + caplog.text
     assert not any(text in caplog.text + repr(request) + repr(jobs.jobs(9)) for text in hidden)
     assert [cache.cache_info().currsize for cache in (SHARED.master, SHARED.auth, SHARED.priv)] == before
-    del request, credentials, wrong
+    del request, credentials, user, wrong
     for text in hidden:
         wait_until(lambda text=text: not kept_secrets(text))
 

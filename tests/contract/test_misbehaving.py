@@ -55,10 +55,10 @@ from lab.agent import (
 from lab.listening import COMMUNITY, complete, observations, polling, states, target
 from lab.recordings import bfd_std
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import Observation, Poll, Secret, Silence, SourceError, State
 from exabgp_bfd.sources.snmp import column
 from exabgp_bfd.sources.snmp.client import connect
-from exabgp_bfd.sources.snmp.target import User
 
 T = TypeVar("T")
 

@@ -2,18 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from ipaddress import IPv6Address
 
 import pytest
+from lab.listening import Heard, complete, polling
 from pysnmp.proto.api import v2c
 from pysnmp.smi import error as smi_error
 
 from exabgp_bfd.core.model import (
     ConfigError,
     Diagnostic,
-    Observation,
     Poll,
     Secret,
     Silence,
@@ -29,45 +27,8 @@ SESSION = (1, 3, 6, 1, 2, 1, 222, 1, 2, 1)
 DEADLINE = 30.0
 
 
-class Heard:
-    """Everything that was delivered, and a way to wait for more of it."""
-
-    def __init__(self) -> None:
-        self.messages: list[Poll | Silence] = []
-        self._more = asyncio.Event()
-
-    def __call__(self, message: Poll | Silence) -> None:
-        self.messages.append(message)
-        self._more.set()
-
-    async def until(self, wanted: Callable[[Poll | Silence], object], start: int = 0) -> int:
-        """Waits for a message of which `wanted` is true, from `start` on, and gives its place."""
-        async with asyncio.timeout(DEADLINE):
-            place = start
-            while True:
-                for place in range(start, len(self.messages)):
-                    if wanted(self.messages[place]):
-                        return place
-                start = len(self.messages)
-                self._more.clear()
-                await self._more.wait()
-
-    async def state(self, session: str, state: State, start: int = 0) -> Observation:
-        """Waits for an observation of a session in a state."""
-        place = await self.until(lambda message: states(message).get(session) is state, start)
-        return next(seen for seen in self.messages[place].observations if seen.session.id == session)
-
-    @property
-    def now(self) -> int:
-        return len(self.messages)
-
-
 def states(message: Poll | Silence) -> dict[str, State]:
     return {seen.session.id: seen.state for seen in message.observations} if isinstance(message, Poll) else {}
-
-
-def complete(message: Poll | Silence) -> bool:
-    return isinstance(message, Poll) and message.complete
 
 
 def silent(message: Poll | Silence) -> bool:
@@ -77,19 +38,6 @@ def silent(message: Poll | Silence) -> bool:
 def target(router: Router, name: str = "edge1", **changes) -> Target:
     settings = {"interval": 0.1, "timeout": 1.0, **changes}
     return Target(name, router.host, Secret("public"), port=router.port, **settings)
-
-
-@asynccontextmanager
-async def polling(*targets: Target, **settings) -> AsyncIterator[tuple[Poller, Heard]]:
-    heard = Heard()
-    poller = Poller(targets, heard, **settings)
-    task = asyncio.create_task(poller.run())
-    try:
-        yield poller, heard
-    finally:
-        await poller.close()
-        async with asyncio.timeout(DEADLINE):
-            await task
 
 
 @pytest.fixture(params=["pysnmp", "gufo"])

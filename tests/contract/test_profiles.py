@@ -8,11 +8,11 @@ from lab import recordings
 from lab.agent import Agent, counter32, integer
 from lab.listening import complete, found, misunderstood, observations, polling, states, target
 
+from exabgp_bfd.core.credentials import Context
 from exabgp_bfd.core.model import Secret, State
 from exabgp_bfd.sources.snmp import mibs
 from exabgp_bfd.sources.snmp.client import connect
 from exabgp_bfd.sources.snmp.survey import read_table
-from exabgp_bfd.sources.snmp.target import Context
 
 RECORDINGS = {recording.name: recording for recording in recordings.all_recordings()}
 BY_ENTRY = {profile.entry: profile for profile in mibs.PROFILES.values()}

@@ -12,9 +12,10 @@ from lab.listening import PATIENCE, misunderstood, polling, target
 from lab.recordings import Recording, all_recordings
 from lab.snmpsim import REMEDY, Snmpsim, responder
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import Diagnostic, Observation, Secret, State
 from exabgp_bfd.sources.snmp.client import connect
-from exabgp_bfd.sources.snmp.target import Target, User
+from exabgp_bfd.sources.snmp.target import Target
 
 OURS = {recording.name.replace(" ", "-"): recording for recording in all_recordings()}
 H3C, JUNOS_UP, JUNOS_DOWN = "h3c-comware-7.1.075", "junos-bfd-up", "junos-bfd-down"

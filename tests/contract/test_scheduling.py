@@ -6,8 +6,6 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,12 +14,14 @@ import pytest
 from lab import recordings
 from lab.agent import GET, GET_NEXT, SYS_OBJECT_ID, Agent, Drops, EndsEarly, Request, integer, octets, tlv, value
 from lab.clock import in_no_time
+from lab.listening import Message, complete, polling, states
 
+from exabgp_bfd.core.credentials import Context
 from exabgp_bfd.core.model import Poll, Secret, Silence, SourceError, State
 from exabgp_bfd.sources.snmp.lanes import PATIENCE, Lanes, Rate
 from exabgp_bfd.sources.snmp.notifications import Hint
 from exabgp_bfd.sources.snmp.poller import Poller
-from exabgp_bfd.sources.snmp.target import Context, Target
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.uptime import UpTime
 from exabgp_bfd.sources.snmp.view import View
 
@@ -31,8 +31,6 @@ PERFORMANCE = "1.3.6.1.2.1.222.1.3.1"
 UP_TIME = "1.3.6.1.2.1.1.3.0"
 STATES = {State.ADMIN_DOWN: 1, State.DOWN: 2, State.INIT: 3, State.UP: 4}
 OID = "1.3.6.1.4.1.5.2.1"
-
-Message = Poll | Silence
 
 
 # --- real agents --------------------------------------------------------------------------------------------------
@@ -62,62 +60,9 @@ def box(*rows: dict[str, bytes], object_id: str = "1.3.6.1.4.1.9999.1") -> dict[
     return cells
 
 
-class Heard:
-    """Everything that was delivered, and a way to wait for more of it."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self._more = asyncio.Event()
-
-    def __call__(self, message: Message) -> None:
-        self.messages.append(message)
-        self._more.set()
-
-    @property
-    def now(self) -> int:
-        return len(self.messages)
-
-    async def until(self, wanted: Callable[[Message], object], start: int = 0) -> int:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                for place in range(start, len(self.messages)):
-                    if wanted(self.messages[place]):
-                        return place
-                start = len(self.messages)
-                self._more.clear()
-                await self._more.wait()
-
-    async def rounds(self, more: int) -> list[Message]:
-        """So many more messages."""
-        start = self.now
-        await self.until(lambda _: self.now >= start + more, start)
-        return self.messages[start:]
-
-
-def states(message: Message) -> dict[str, State]:
-    return {seen.session.name: seen.state for seen in message.observations} if isinstance(message, Poll) else {}
-
-
-def complete(message: Message) -> bool:
-    return isinstance(message, Poll) and message.complete
-
-
 def target(agent: Agent, engine: str, **changes: object) -> Target:
     settings = {"interval": 0.05, "timeout": 1.0, "retries": 0, **changes}
     return Target("edge1", agent.host, Secret("public"), port=agent.port, engine=engine, **settings)
-
-
-@asynccontextmanager
-async def polling(*targets: Target, **settings: object) -> AsyncIterator[tuple[Poller, Heard]]:
-    heard = Heard()
-    poller = Poller(targets, heard, **settings)
-    task = asyncio.create_task(poller.run())
-    try:
-        yield poller, heard
-    finally:
-        await poller.close()
-        async with asyncio.timeout(DEADLINE):
-            await task
 
 
 @pytest.fixture(params=["pysnmp", "gufo"])

@@ -22,13 +22,14 @@ from pysnmp.entity.rfc3413.context import SnmpContext
 from pysnmp.proto import api
 
 from exabgp_bfd import simulator
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import ConfigError, Secret, SourceError, State
 from exabgp_bfd.sources.snmp import client as client_module
 from exabgp_bfd.sources.snmp import column, usm
 from exabgp_bfd.sources.snmp.client import Client, connect
 from exabgp_bfd.sources.snmp.gufo_client import GufoClient
 from exabgp_bfd.sources.snmp.pysnmp_client import PysnmpClient
-from exabgp_bfd.sources.snmp.target import Target, User
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import Fault, Keys, Level, Security
 
 V2C = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]

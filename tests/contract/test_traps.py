@@ -16,10 +16,10 @@ from pyasn1.codec.ber import decoder, encoder
 from pyasn1.type import univ
 from pysnmp.proto import api, rfc1902
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import ConfigError, Secret, State
 from exabgp_bfd.sources.snmp import traps as module
 from exabgp_bfd.sources.snmp.notifications import Hint
-from exabgp_bfd.sources.snmp.target import User
 from exabgp_bfd.sources.snmp.trap_message import enveloped, response
 from exabgp_bfd.sources.snmp.traps import BURST, RATE, SLICE_DATAGRAMS, Count, Sender, Traps, TrapSettings
 from exabgp_bfd.sources.snmp.usm import Level, Security, header_of, seal, unseal

@@ -13,9 +13,9 @@ from pysnmp.proto import api
 from pysnmp.proto.mpmod.rfc3412 import SNMPv3Message
 from pysnmp.proto.secmod.rfc3414.service import SnmpUSMSecurityModel, UsmSecurityParameters
 
+from exabgp_bfd.core.credentials import AUTH_PROTOCOLS, PRIV_PROTOCOLS, User
 from exabgp_bfd.core.model import Secret, SourceError
 from exabgp_bfd.sources.snmp import usm
-from exabgp_bfd.sources.snmp.target import User
 from exabgp_bfd.sources.snmp.usm import Authority, Clocks, Fault, Keys, Level, Security, UsmError
 
 V2C = api.PROTOCOL_MODULES[api.SNMP_VERSION_2C]
@@ -50,8 +50,8 @@ def kind_of(datagram: bytes, known: dict[str, User], now: float = 0.0, **rest) -
 
 PAIRS = [
     (auth, priv)
-    for auth in (None, *usm.AUTH_PROTOCOLS)
-    for priv in (None, *usm.PRIV_PROTOCOLS)
+    for auth in (None, *AUTH_PROTOCOLS)
+    for priv in (None, *PRIV_PROTOCOLS)
     if auth is not None or priv is None
 ]
 
@@ -119,6 +119,11 @@ def test_no_octet_can_be_changed(auth, priv):
         for bit in (1, 0x80):
             changed = sealed[:place] + bytes([sealed[place] ^ bit]) + sealed[place + 1 :]
             assert isinstance(kind_of(changed, users(one)), Fault)
+
+
+def test_every_protocol_that_may_be_configured_has_its_cipher():
+    assert tuple(usm._AUTH) == AUTH_PROTOCOLS
+    assert tuple(usm._PRIV) == PRIV_PROTOCOLS
 
 
 def test_the_digest_is_looked_for_where_it_is():

@@ -20,8 +20,8 @@ from pyasn1.codec.ber import decoder, encoder
 from pysnmp.proto import api
 from pysnmp.proto.api import v2c
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.sources.snmp import usm
-from exabgp_bfd.sources.snmp.target import User
 
 Oid = tuple[int, ...]
 

@@ -43,6 +43,16 @@ class Heard:
                 self._more.clear()
                 await self._more.wait()
 
+    async def rounds(self, more: int) -> list[Message]:
+        """So many more messages."""
+        start = self.now
+        await self.until(lambda _: self.now >= start + more, start)
+        return self.messages[start:]
+
+    async def state(self, session: str, state: State, start: int = 0) -> Observation:
+        """The next observation of a session, by its id, in a state."""
+        return await self.observed(lambda seen: seen.session.id == session and seen.state is state, start)
+
     async def whole(self, start: int = 0, device: str | None = None) -> Poll:
         """The next poll that tells all there is."""
         place = await self.until(lambda said: complete(said) and device in {None, said.device}, start)

@@ -11,11 +11,12 @@ import pytest
 from pyasn1.codec.ber import encoder
 from pysnmp.proto import api
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import Diagnostic, Poll, Secret, Silence, Source, SourceError, State
 from exabgp_bfd.sources.snmp import usm
 from exabgp_bfd.sources.snmp.client import connect
 from exabgp_bfd.sources.snmp.poller import Poller
-from exabgp_bfd.sources.snmp.target import Target, User
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import Authority, UsmError
 
 pytestmark = pytest.mark.live

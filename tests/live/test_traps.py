@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import Secret, State
 from exabgp_bfd.sources.snmp.notifications import Hint
-from exabgp_bfd.sources.snmp.target import User
 from exabgp_bfd.sources.snmp.traps import RECEIVE_BUFFER, Count, Sender, Traps, TrapSettings
 from exabgp_bfd.sources.snmp.usm import Security
 

@@ -22,6 +22,7 @@ from pyasn1.codec.ber import decoder
 from pyasn1.type import univ
 from pysnmp.proto.api import v2c
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import Observation, Secret, SourceError, State
 from exabgp_bfd.sources.snmp import notifications, readings, trap_message, usm
 from exabgp_bfd.sources.snmp.client import connect
@@ -30,7 +31,7 @@ from exabgp_bfd.sources.snmp.mibs import PROFILES, SYS_UP_TIME
 from exabgp_bfd.sources.snmp.notifications import Hint, notified
 from exabgp_bfd.sources.snmp.octets import Absent, request
 from exabgp_bfd.sources.snmp.rows import DISCOVERED, UpTimes, address, gathered, identify, observe, places, text
-from exabgp_bfd.sources.snmp.target import Target, User
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import Keys, Security, UsmError
 
 AT_ONCE = 20

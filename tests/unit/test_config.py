@@ -18,17 +18,16 @@ from exabgp_bfd import config
 from exabgp_bfd.config import (
     PROFILES,
     VARIABLES,
-    ContextSettings,
     Listen,
     Overrides,
     ProxySettings,
     Settings,
     SettingsError,
     TrapSettings,
-    UserSettings,
     describe,
     load,
 )
+from exabgp_bfd.core.credentials import Context, User
 from exabgp_bfd.core.model import (
     Action,
     Change,
@@ -297,9 +296,9 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     )
     first, second, third, fourth = settings.targets
     assert (first.user, second.user) == (None, None)
-    assert third.user == UserSettings("bfd", "sha256", Secret("auth key 3"), "aes128", Secret("priv key 1"))
-    assert fourth.user == UserSettings("bfd", "sha256", Secret("auth key 1"), "aes128", Secret("priv key 1"))
-    assert first.contexts == (ContextSettings("", None), ContextSettings("red", Secret("red one")))
+    assert third.user == User("bfd", "sha256", Secret("auth key 3"), "aes128", Secret("priv key 1"))
+    assert fourth.user == User("bfd", "sha256", Secret("auth key 1"), "aes128", Secret("priv key 1"))
+    assert first.contexts == (Context("", None), Context("red", Secret("red one")))
     assert (second.contexts, second.max_varbinds) == ((), 20)
     assert third.trap_from == (ip_address("198.51.100.3"), ip_address("2001:db8::3"))
     assert [target.trust for target in settings.targets] == [False, False, True, False]
@@ -372,7 +371,7 @@ def test_every_key_of_the_file_arrives(read, tmp_path):
     assert settings.traps == TrapSettings(
         (Listen("0.0.0.0", 1162), Listen("::", 1162)),
         (Secret("t1"), Secret("t2")),
-        (UserSettings("notifier", "md5", Secret("auth key 2")),),
+        (User("notifier", "md5", Secret("auth key 2")),),
         65536,
         trust=True,
     )

@@ -3,15 +3,16 @@
 from ipaddress import ip_address
 
 from exabgp_bfd import routers
-from exabgp_bfd.config import ContextSettings, DeviceSettings, UserSettings
+from exabgp_bfd.config import DeviceSettings
+from exabgp_bfd.core.credentials import Context, User
 from exabgp_bfd.core.model import Secret, State
 from exabgp_bfd.sources.snmp.notifications import Hint
 
-USER = UserSettings("bfd", "sha256", Secret("an auth key"), "aes128", Secret("a priv key"))
+USER = User("bfd", "sha256", Secret("an auth key"), "aes128", Secret("a priv key"))
 
 
 def test_a_device_sends_with_what_it_is_asked_with():
-    contexts = (ContextSettings(""), ContextSettings("red", Secret("red one")))
+    contexts = (Context(""), Context("red", Secret("red one")))
     device = DeviceSettings("edge1", "edge1.example.net", community=Secret("one"), contexts=contexts)
     sender = routers._sender(device)
     assert sender.communities == (Secret("one"), Secret("red one"))
@@ -35,7 +36,7 @@ def test_all_of_a_device_s_settings_reach_the_poller():
         port=1161,
         version="3",
         user=USER,
-        contexts=(ContextSettings("red"),),
+        contexts=(Context("red"),),
         max_varbinds=7,
         interval=2.0,
         fast_interval=0.5,

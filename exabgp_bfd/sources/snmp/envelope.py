@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.sources.snmp import usm
 from exabgp_bfd.sources.snmp.mibs import Value
 from exabgp_bfd.sources.snmp.octets import (
@@ -18,7 +19,7 @@ from exabgp_bfd.sources.snmp.octets import (
     request,
     told,
 )
-from exabgp_bfd.sources.snmp.target import Target, User
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import Fault, Keys, Level, Security, UsmError
 
 GET: Final = 0xA0

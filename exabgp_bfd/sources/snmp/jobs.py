@@ -44,7 +44,7 @@ from exabgp_bfd.core.model import BfdError, ConfigError, Prefix, Secret, SourceE
 from exabgp_bfd.sources.snmp import readings
 from exabgp_bfd.sources.snmp.client import Client, connect
 from exabgp_bfd.sources.snmp.permitted import Resolve, permitted
-from exabgp_bfd.sources.snmp.target import Target, User
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import Keys
 
 logger = logging.getLogger(__name__)
@@ -615,20 +615,11 @@ def _target(request: JobRequest, known: Mapping[str, Target], settings: JobSetti
 
 def _with(credentials: Credentials, target: Target) -> Target:
     """A target asked as somebody; it is named by its address."""
-    user = None
-    if credentials.user is not None:
-        user = User(
-            credentials.user,
-            credentials.auth_protocol,
-            credentials.auth_key,
-            credentials.priv_protocol,
-            credentials.priv_key,
-        )
     return replace(
         target,
         name=target.at,
         version=credentials.version,
         community=credentials.community or Secret(""),
-        user=user,
+        user=credentials.user,
         context=credentials.context,
     )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import ConfigError, SourceError
 from exabgp_bfd.sources.snmp import usm
 from exabgp_bfd.sources.snmp.column import FIRST, Column
@@ -23,7 +24,7 @@ from exabgp_bfd.sources.snmp.envelope import GET, GET_BULK, GET_NEXT, Answer, Pl
 from exabgp_bfd.sources.snmp.mibs import Value
 from exabgp_bfd.sources.snmp.octets import Absent, request
 from exabgp_bfd.sources.snmp.room import Room
-from exabgp_bfd.sources.snmp.target import Target, User, numeric, resolved, silence
+from exabgp_bfd.sources.snmp.target import Target, numeric, resolved, silence
 from exabgp_bfd.sources.snmp.usm import Fault, Keys, Level, Security, UsmError
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import Any, Final
 
+from exabgp_bfd.core.credentials import Context
 from exabgp_bfd.core.jobs import MOST_ROWS
 from exabgp_bfd.core.model import Address, SourceError
 from exabgp_bfd.sources.snmp.client import Client
@@ -20,7 +21,7 @@ from exabgp_bfd.sources.snmp.detect import detect
 from exabgp_bfd.sources.snmp.mibs import IF_DESCR, IF_NAME, INTERVALS, PROFILES, Profile, Value, profile_for
 from exabgp_bfd.sources.snmp.rows import Row, address
 from exabgp_bfd.sources.snmp.survey import Found, Table, in_context, read_table
-from exabgp_bfd.sources.snmp.target import Context, Target
+from exabgp_bfd.sources.snmp.target import Target
 
 Heard = Callable[[str, int], None]
 """Takes how far a reading is: of what, and how many rows so far."""

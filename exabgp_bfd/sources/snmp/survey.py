@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from exabgp_bfd.core.credentials import Context
 from exabgp_bfd.core.model import Session, SourceError, State
 from exabgp_bfd.sources.snmp import mibs
 from exabgp_bfd.sources.snmp.client import Client, connect
 from exabgp_bfd.sources.snmp.detect import Detected, detect
 from exabgp_bfd.sources.snmp.mibs import Profile, Value
 from exabgp_bfd.sources.snmp.rows import Row, address, identify, observe, text
-from exabgp_bfd.sources.snmp.target import Context, Target
+from exabgp_bfd.sources.snmp.target import Target
 
 Progress = Callable[[str, int], None]
 """Told what is under way, and how many rows it has brought so far."""

@@ -7,35 +7,11 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from exabgp_bfd.core.credentials import Context, User
 from exabgp_bfd.core.model import Secret, SourceError
 
 RESOLVE_TIMEOUT = 5.0
 """Seconds for a host's name to become an address."""
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user of SNMPv3's user-based security model (RFC 3414); without a protocol that protection is not used."""
-
-    name: str
-    auth_protocol: str | None = None
-    """md5, sha1 (RFC 3414), sha224, sha256, sha384 or sha512 (RFC 7860)."""
-    auth_key: Secret | None = None
-    """A pass phrase, at least 8 octets."""
-    priv_protocol: str | None = None
-    """des (RFC 3414), aes128 (RFC 3826); 3des, aes192, aes256 (drafts of Reeder and Blumenthal); aes192-cisco and
-    aes256-cisco stretch short keys as Cisco does."""
-    priv_key: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """One of an agent's views of itself, usually a VRF; the empty name is the default."""
-
-    name: str
-    """SNMPv3's contextName, and the VRF of the sessions seen in it."""
-    community: Secret | None = None
-    """What maps to the context in versions 1 and 2c; None: the device's own."""
 
 
 @dataclass(frozen=True, slots=True)

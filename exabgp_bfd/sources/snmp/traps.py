@@ -24,9 +24,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from exabgp_bfd.core.credentials import User
 from exabgp_bfd.core.model import ConfigError, Secret
 from exabgp_bfd.sources.snmp.notifications import Hint, notified
-from exabgp_bfd.sources.snmp.target import RESOLVE_TIMEOUT, User, numeric
+from exabgp_bfd.sources.snmp.target import RESOLVE_TIMEOUT, numeric
 from exabgp_bfd.sources.snmp.trap_message import Envelope, MalformedError, Notice, enveloped, noticed, response
 from exabgp_bfd.sources.snmp.usm import (
     TIME_WINDOW,

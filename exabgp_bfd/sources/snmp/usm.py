@@ -34,6 +34,7 @@ from pysnmp.proto.secmod.rfc3414.priv import des  # type: ignore[import-untyped]
 from pysnmp.proto.secmod.rfc3826.priv import aes  # type: ignore[import-untyped]
 from pysnmp.proto.secmod.rfc7860.auth.hmacsha2 import HmacSha2  # type: ignore[import-untyped]
 
+from exabgp_bfd.core.credentials import AUTH_PROTOCOLS, PRIV_PROTOCOLS, User
 from exabgp_bfd.core.model import Secret, SourceError
 from exabgp_bfd.sources.snmp.octets import (
     INTEGER,
@@ -47,7 +48,6 @@ from exabgp_bfd.sources.snmp.octets import (
     sized,
     unsigned,
 )
-from exabgp_bfd.sources.snmp.target import User
 
 _Foreign = Any
 """An object of a library that carries no type information."""
@@ -169,9 +169,6 @@ _PRIV: Final[Mapping[str, _Foreign]] = {
     "aes192-cisco": aes192.Aes192(),  # the plain names are Reeder's stretching in pysnmp
     "aes256-cisco": aes256.Aes256(),
 }
-
-AUTH_PROTOCOLS: Final = tuple(_AUTH)
-PRIV_PROTOCOLS: Final = tuple(_PRIV)
 
 MIN_PASS_PHRASE: Final = 8
 """Octets (RFC 3414 section 11.2); net-snmp and Cisco refuse less."""

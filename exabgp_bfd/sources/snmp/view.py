@@ -13,6 +13,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from exabgp_bfd.core.credentials import Context
 from exabgp_bfd.core.model import Observation, SourceError
 from exabgp_bfd.sources.snmp import mibs
 from exabgp_bfd.sources.snmp.client import Client, connect
@@ -20,7 +21,7 @@ from exabgp_bfd.sources.snmp.detect import SYS_OBJECT_ID, detect
 from exabgp_bfd.sources.snmp.lanes import Lanes, Ticket
 from exabgp_bfd.sources.snmp.mibs import Profile, Value
 from exabgp_bfd.sources.snmp.rows import Cells, Row, UpTimes, gathered, places, text
-from exabgp_bfd.sources.snmp.target import Context, Target
+from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.uptime import UpTime
 
 _OBJECT_ID = f"{SYS_OBJECT_ID}.0"
