@@ -9,4 +9,7 @@ MEASURES = {
     "reaction": "tests.bench.reaction",
     "deciding": "tests.bench.deciding",
     "faults": "tests.bench.faults",
+    "polling": "tests.bench.polling",
+    "notifications": "tests.bench.notifications",
+    "soak": "tests.bench.soak",
 }

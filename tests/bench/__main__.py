@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("measure", nargs="*", help="which ones; none: all")
     parser.add_argument("--sessions", type=int, default=1000, help="BFD sessions, and as many services (%(default)s)")
     parser.add_argument("--samples", type=int, default=1000, help="reactions in each situation (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="as little as shows that it works, in under 30 s each")
     parser.add_argument("--json", metavar="FILE", help="write the figures here; - for stdout, the table to stderr")
     for name, module in modules.items():
         module.arguments(parser.add_argument_group(name))

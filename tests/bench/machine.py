@@ -42,6 +42,11 @@ def _version(name: str) -> str | None:
         return None
 
 
+def waited(process: int | str = "self") -> float:
+    """Seconds so far in which a process's main thread was ready to run and had no core, for others had them all."""
+    return int(Path(f"/proc/{process}/schedstat").read_text("ascii").split()[1]) / 1e9
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """CPU seconds used so far, at `at` (monotonic seconds), and memory in MB."""

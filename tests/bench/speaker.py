@@ -81,8 +81,8 @@ class Speaker:
                 return found
             self.check()
             assert time.monotonic() < deadline, (
-                f"{len(wanted) - len(found)} of {len(wanted)} prefixes not said to {action} within {timeout:g} s"
-                f"\n{self.tail()}"
+                f"{len(wanted) - len(found)} of {len(wanted)} prefixes not said to {action} within {timeout:g} s,"
+                f" {', '.join(sorted(wanted - found.keys())[:5])} among them\n{self.tail()}"
             )
             time.sleep(0.02)
 
