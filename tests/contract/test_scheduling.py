@@ -12,7 +12,20 @@ from pathlib import Path
 
 import pytest
 from lab import recordings
-from lab.agent import GET, GET_NEXT, SYS_OBJECT_ID, Agent, Drops, EndsEarly, Request, integer, octets, tlv, value
+from lab.agent import (
+    GET,
+    GET_NEXT,
+    SYS_OBJECT_ID,
+    Agent,
+    Delays,
+    Drops,
+    EndsEarly,
+    Request,
+    integer,
+    octets,
+    tlv,
+    value,
+)
 from lab.clock import in_no_time
 from lab.listening import Message, complete, polling, states
 
@@ -806,3 +819,36 @@ def test_a_day_leaves_nothing_behind(engine):
     before = descriptors()
     asyncio.run(scenario())
     assert descriptors() <= before
+
+
+def test_what_a_look_told_meanwhile_is_not_untold_by_the_end_of_a_round(engine):
+    """A round of several PDUs holds back what has not changed until its end: by then it may be history."""
+
+    async def scenario():
+        cells = box(session(1, "192.0.2.1"), session(2, "192.0.2.2"))
+        async with Agent(cells) as agent:
+            slow = Delays(seconds=0.5, about=lambda request: f"{ENTRY}.11.2" in map(dotted, request.oids))
+            wanted = target(agent, engine, max_varbinds=4, interval=0.2, timeout=5.0)
+            async with polling(wanted) as (poller, heard):
+                await heard.until(complete)
+                agent.suffers(slow)
+                start = slow.seen
+                async with asyncio.timeout(DEADLINE):
+                    while slow.seen == start:  # noqa: ASYNC110 - the first row was read, the second one is awaited
+                        await asyncio.sleep(0.01)
+                agent.table.put(f"{ENTRY}.11.1", integer(STATES[State.DOWN]))
+                poller.look("edge1", "edge1/192.0.2.1")
+                down = await heard.until(lambda message: states(message).get("192.0.2.1") is State.DOWN, heard.now)
+                agent.behaves()
+                await heard.until(lambda message: "192.0.2.2" in states(message), down)
+                await heard.rounds(2)
+                return [
+                    states(message)["192.0.2.1"] for message in heard.messages[down:] if "192.0.2.1" in states(message)
+                ]
+
+    told = asyncio.run(scenario())
+    assert set(told) == {State.DOWN}
+
+
+def dotted(oid: tuple[int, ...]) -> str:
+    return ".".join(map(str, oid))

@@ -541,15 +541,25 @@ class Device:
         return gone
 
     def _tell(self, heard: _Round, *, whole_round: bool, complete: bool, gone: bool) -> None:
-        if heard.generation != self._generation:  # discovered anew meanwhile: this may not be all there is
-            complete = False
-            heard.seen = [seen for seen in heard.seen if seen.session.id in self._known]
+        complete = complete and heard.generation == self._generation  # else this may not be all there is
+        self._leave_out_what_is_old(heard)
         if complete and not gone:
             self._announce(heard)
         elif heard.last or not gone:
             # Not where nothing else was heard: that a whole table is empty is told by walks alone.
             missing = self._missing() if whole_round and (heard.seen or heard.told) else []
             self._deliver(Poll(self.target.name, (*heard.seen, *missing), source=heard.source))
+
+    def _leave_out_what_is_old(self, heard: _Round) -> None:
+        """What was read early in a long round may be another by its end: a look has told it, and the look stands."""
+        fresh = []
+        for seen in heard.seen:
+            one = self._known.get(seen.session.id)
+            if one is not None and one.last is seen:
+                fresh.append(seen)
+            elif one is not None:
+                heard.told.add(seen.session.id)
+        heard.seen = fresh
 
     async def _read_all(self, view: View, pieces: Sequence[Piece], heard: _Round) -> bool:
         """A view's part of a round; True if a row is gone there, or all of them may be others now."""
