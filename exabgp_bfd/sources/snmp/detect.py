@@ -60,6 +60,8 @@ class Detected:
     """sysName."""
     oddities: tuple[str, ...] = ()
     """What the agent answered that it should not have, each in a sentence."""
+    unread: tuple[Profile, ...] = ()
+    """Tables of which it is not known whether they have rows: what was asked of them failed."""
 
 
 async def detect(client: Agent, before: Profile | None = None) -> Detected:
@@ -72,12 +74,16 @@ async def detect(client: Agent, before: Profile | None = None) -> Detected:
     told = await _ask(client, [*_SYSTEM, *dict.fromkeys(columns.values())], oddities)
     sound: list[Profile] = []
     doubtful: list[Profile] = []
+    unread: list[Profile] = []
     for profile in candidates:
         first = _within(told, columns.get(profile.name))
         if first is None:
+            if columns.get(profile.name) not in told:
+                unread.append(profile)
             continue
         oid, value = first
         if not isinstance(value, int):
+            unread.append(profile)
             oddities.append(f"{oid} of {profile.title} is no number, so that table is not read")
         elif value in profile.states:
             sound.append(profile)
@@ -99,6 +105,7 @@ async def detect(client: Agent, before: Profile | None = None) -> Detected:
         empty=empty,
         name=text(_system(told, SYS_NAME)),
         oddities=tuple(dict.fromkeys(oddities))[:_ODDITIES],
+        unread=tuple(unread),
     )
 
 
@@ -121,7 +128,7 @@ async def _empty(client: Agent, candidates: Sequence[Profile], oddities: list[st
 
 
 async def _ask(client: Agent, oids: Sequence[str], oddities: list[str]) -> dict[str, _Next]:
-    """One GETNEXT for each OID, and None where what came back does not lie after it."""
+    """One GETNEXT for each OID, and None at the end of the view; without those that were not usably answered."""
     try:
         told = await client.next(oids)
     except SourceError as error:
@@ -133,11 +140,10 @@ async def _ask(client: Agent, oids: Sequence[str], oddities: list[str]) -> dict[
             raise error from None
         told = await _one_by_one(client, oids, error, oddities)
     forward: dict[str, _Next] = {}
-    for oid in oids:
-        following = told.get(oid)
+    for oid, following in told.items():
         if following is not None and not _after(following[0], oid):
             oddities.append(f"the agent goes backwards: after {oid} it answers {following[0]}")
-            following = None
+            continue
         forward[oid] = following
     return forward
 

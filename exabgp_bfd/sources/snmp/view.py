@@ -199,6 +199,9 @@ class View:
             await self.get([mibs.SYS_UP_TIME])  # whether it is alive: who is dead need not be asked for so much
         self.detections += 1
         found = await detect(self, before)
+        if self.rows and self.profile in found.unread:
+            # An error is no answer, and least of all the answer that a table has no rows any more.
+            raise SourceError(next(iter(found.oddities), f"{self.target.at} does not say what its BFD table holds"))
         self._doubted = False
         self.empty = found.empty
         if found.profile is not None:
