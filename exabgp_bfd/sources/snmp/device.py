@@ -23,7 +23,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ from exabgp_bfd.sources.snmp.column import MAX_ROWS
 from exabgp_bfd.sources.snmp.lanes import Lanes, Rate
 from exabgp_bfd.sources.snmp.mibs import Profile
 from exabgp_bfd.sources.snmp.notifications import Hint
-from exabgp_bfd.sources.snmp.rows import Row, UpTimes, identify, observe
+from exabgp_bfd.sources.snmp.rows import Row, identify, observe
 from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.view import Found, Known, Piece, RestartedError, View
 
@@ -122,20 +122,19 @@ class Device:
         counters: Counters,
         rediscover: float,
         lanes: Lanes,
-        up_times: Mapping[str, UpTimes] | None = None,
+        before: Device | None = None,
     ) -> None:
         """Asks nothing yet; ConfigError for settings that cannot be met.
 
-        `up_times` are those of the device of this name before its settings changed.
+        `before` is the device of this name as it was before its settings changed: names stay with their sessions.
         """
         if target.fast_interval is not None and target.fast_interval <= 0:
             raise ConfigError(f"device {target.name}", f"fast_interval {target.fast_interval:g} is not above 0")
         self.target = target
         names = [context.name for context in target.contexts] or [target.context]
-        self.up_times = {name: (up_times or {}).get(name) or UpTimes() for name in names}
-        """By context."""
-        self.views = tuple(
-            View(target, context, lanes, self.up_times[name])
+        past = {view.name: view for view in before.views} if before is not None else {}
+        self.views: tuple[View, ...] = tuple(
+            View(target, context, lanes, past.get(name))
             for name, context in zip(names, target.contexts or (None,), strict=True)
         )
         self.status = "not asked yet"

@@ -11,7 +11,6 @@ from exabgp_bfd.sources.snmp.device import REDISCOVER, Counters, Deliver, Device
 from exabgp_bfd.sources.snmp.lanes import MAX_IN_FLIGHT, Lanes
 from exabgp_bfd.sources.snmp.mibs import Profile
 from exabgp_bfd.sources.snmp.notifications import Hint
-from exabgp_bfd.sources.snmp.rows import UpTimes
 from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.usm import Security
 
@@ -127,13 +126,11 @@ class Poller:
         """Makes these the devices; one whose settings are the same goes on undisturbed, and all keep their pace."""
         wanted = {target.name: target for target in targets}
         quick = {name for name, device in self._devices.items() if device.quick}
-        up_times = {name: device.up_times for name, device in self._devices.items()}
+        before = dict(self._devices)
         for name, device in list(self._devices.items()):
             if wanted.get(name) != device.target:
                 await self.remove(name)
-        added = [
-            self._device(target, up_times.get(name)) for name, target in wanted.items() if name not in self._devices
-        ]
+        added = [self._device(target, before.get(name)) for name, target in wanted.items() if name not in self._devices]
         self._devices.update((device.target.name, device) for device in added)
         if self._running:
             self._start(added)
@@ -146,8 +143,8 @@ class Poller:
         self._stopped.set()
         await asyncio.gather(*(device.stop() for device in self._devices.values()))
 
-    def _device(self, target: Target, up_times: Mapping[str, UpTimes] | None = None) -> Device:
-        return Device(target, self._hand_over, self.counters, self._rediscover, self.lanes, up_times)
+    def _device(self, target: Target, before: Device | None = None) -> Device:
+        return Device(target, self._hand_over, self.counters, self._rediscover, self.lanes, before)
 
     def _start(self, devices: Sequence[Device]) -> None:
         """Has these begin one after the other, so that their rounds stay spread over the interval."""

@@ -81,8 +81,11 @@ class Found:
 class View:
     """One of a device's views."""
 
-    def __init__(self, target: Target, context: Context | None, lanes: Lanes, up_times: UpTimes) -> None:
-        """Asks nothing yet; ConfigError when the settings cannot be met."""
+    def __init__(self, target: Target, context: Context | None, lanes: Lanes, before: View | None = None) -> None:
+        """Asks nothing yet; ConfigError when the settings cannot be met.
+
+        `before` is the view of this name before the device's settings changed.
+        """
         if context is not None:
             community = context.community if context.community is not None else target.community
             target = replace(target, context=context.name, community=community, contexts=())
@@ -97,7 +100,7 @@ class View:
             self.profile = mibs.profile_for(target.profile, target.oid, target.values)
         self.empty: tuple[Profile, ...] = ()
         """MIBs that it has, but without a row."""
-        self.rows: tuple[Row, ...] = ()
+        self.rows: tuple[Row, ...] = () if before is None else before.rows
         self.discovered = False
         self.is_empty = False
         """Whether its table had no row when it was walked last."""
@@ -108,7 +111,7 @@ class View:
         self.trouble = ""
         """Why it did not, last."""
         self.up_time = UpTime()
-        self.up_times = up_times
+        self.up_times: UpTimes = UpTimes() if before is None else before.up_times
         """Since when its sessions are up."""
         self.detections = 0
         self.silent = False
