@@ -222,7 +222,7 @@ class Device:
         """The sessions that a notification means, by their ids, of those that are known; at most MAX_HINTED."""
         found: list[str] = []
         if hint.low is not None:
-            there = (one for one in self._known.values() if _has_table(one.view, hint))
+            there = (one for one in self._known.values() if _has_table(one.view, hint) and not one.view.stale)
             if hint.low == hint.high:
                 found = [one.id for one in there if one.row.index == hint.low]
             else:
@@ -570,6 +570,9 @@ class Device:
                 self._counters.restarts += 1
                 if heard.last:
                     raise
+                for other in self.views:
+                    if other.up_time.ticks is None:  # it cannot tell by itself
+                        other.doubt()
                 return True
             gone = gone or lost
             if news and (gone or heard.many):

@@ -119,6 +119,8 @@ class View:
         self._lanes = lanes
         self._object_id: Value | None = None
         self._doubted = False  # the table that it had may be another one now
+        self.stale = False
+        """Whether its device restarted since its rows were found: until they are found again they name nobody."""
         self._checks = 0  # how often in a row it was found empty
         self._pieces: list[Piece] | None = None
 
@@ -183,6 +185,7 @@ class View:
         self.rows = rows
         self.is_empty = empty
         self.discovered = True
+        self.stale = False
         self._pieces = None
         if not empty:
             self._checks = 0
@@ -289,8 +292,13 @@ class View:
         """Takes sysUpTime (absent in some views); RestartedError when no index can be trusted any more."""
         ticks = values.get(mibs.SYS_UP_TIME)
         if isinstance(ticks, int) and self.up_time.restarted(ticks, asked):
-            self._doubted = True
+            self.doubt()
+        if self.stale:
             raise RestartedError(f"{self.target.at} restarted while it was read")
+
+    def doubt(self) -> None:
+        """Its device restarted: rows may be numbered anew, in another table."""
+        self._doubted = self.stale = True
 
     def answered(self) -> None:
         """It answered."""
