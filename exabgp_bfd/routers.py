@@ -150,7 +150,8 @@ class Routers:
     def _notified(self, device: str, hint: Hint, sure: bool) -> None:  # noqa: FBT001 - as the receiver says it
         sessions = self.poller.sessions_at(device, hint)
         if sessions is not None:
-            self._deliver(Notification(device, hint.said, sessions, sure, _told(hint)))
+            # Others may lie inside a range, or share the name that is given: only who is named alone is sure.
+            self._deliver(Notification(device, hint.said, sessions, sure and len(sessions) == 1, _told(hint)))
 
 
 def target_of(device: DeviceSettings) -> Target:
