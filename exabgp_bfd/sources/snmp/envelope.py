@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,7 +64,12 @@ class Plain:
         """A request as it is sent."""
         return element(SEQUENCE, self._head + pdu)
 
-    def unwrap(self, datagram: bytes, now: float) -> tuple[int, Answer]:  # noqa: ARG002 - communities know no time
+    def unwrap(
+        self,
+        datagram: bytes,
+        now: float,  # noqa: ARG002 - communities know no time
+        awaited: Container[int] | None = None,  # noqa: ARG002 - and nothing is learnt from what nobody waits for
+    ) -> tuple[int, Answer]:
         """The number of an answer, and the answer; ValueError or IndexError for anything else."""
         start, end = place_of(datagram, 0, len(datagram), SEQUENCE)
         _, version_end = count_at(datagram, start, end)
@@ -103,9 +109,14 @@ class Protected:
         """A request to nobody in particular: its report names the engine (RFC 3414 section 4)."""
         return usm.seal(request(GET, number, 0, 0, ()), _NOBODY, _UNHEARD, number=number)
 
-    def unwrap(self, datagram: bytes, now: float) -> tuple[int, Answer | Report]:
-        """The number of an answer or report, and that; ValueError, IndexError or UsmError for anything else."""
+    def unwrap(self, datagram: bytes, now: float, awaited: Container[int] | None = None) -> tuple[int, Answer | Report]:
+        """The number of an answer or report, and that; ValueError, IndexError or UsmError for anything else.
+
+        One whose number is not `awaited` (None: any is) may be a recording, by which no clock must be set back.
+        """
         header = usm.header_of(datagram)
+        if awaited is not None and header.number not in awaited:
+            raise UsmError(Fault.NOT_IN_TIME, "an answer that nobody waits for", header)
         if header.level is Level.NO_AUTH < self._level:
             return header.number, self._unproved(datagram, header, now)
         if header.user != self.user.name:

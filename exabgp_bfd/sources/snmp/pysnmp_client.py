@@ -376,7 +376,7 @@ class PysnmpClient:
         """Takes a datagram of the agent: an answer goes to who waits for it, anything else is only remembered."""
         loop = asyncio.get_running_loop()
         try:
-            number, told = self._envelope.unwrap(datagram, loop.time())
+            number, told = self._envelope.unwrap(datagram, loop.time(), self._waiting)
         except UsmError as error:
             if error.header is not None and error.header.number in self._waiting and self._protected is not None:
                 self._protected.disbelieved += 1
