@@ -54,6 +54,8 @@ _CANCEL_AGAIN = 0.05  # seconds
 _SURE_WALKS = 2  # walks that must have missed a session before rounds without a walk tell that it is gone
 _SAME_TURN = 1e-6  # of an interval: what lies so near to a turn of the clock is that turn, but for rounding
 
+_NOBODY: dict[str, int] = {}
+
 Deliver = Callable[[Poll | Silence], None]
 Work = Callable[..., Coroutine[Any, Any, None]]
 T = TypeVar("T")
@@ -598,7 +600,7 @@ class Device:
             if known.get(one.id) is not one or profile is None:
                 continue  # discovered anew meanwhile: this row is another session's now, or nobody's
             raw = tuple(map(value, one.places))
-            if raw[0] is None:
+            if raw[0] is None or any(value(place) != said for place, said in piece.who.get(one.id, _NOBODY).items()):
                 gone = True
                 continue
             before = one.last

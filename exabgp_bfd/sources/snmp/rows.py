@@ -81,6 +81,15 @@ def gathered(
     return table
 
 
+def who(profile: Profile, row: Row) -> dict[str, int]:
+    """Where a row says whose it is, and what it said there when it was found; nothing where it does not say.
+
+    No two sessions of a system have the same discriminator (RFC 5880 section 6.3).
+    """
+    number, place = row.session.discriminator, profile.instance("discriminator", row.index)
+    return {} if number is None or place is None else {place: number}
+
+
 # --- which sessions there are -------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from exabgp_bfd.sources.snmp.client import Client, connect
 from exabgp_bfd.sources.snmp.detect import SYS_OBJECT_ID, detect
 from exabgp_bfd.sources.snmp.lanes import Lanes, Ticket
 from exabgp_bfd.sources.snmp.mibs import Profile, Value
-from exabgp_bfd.sources.snmp.rows import Cells, Row, UpTimes, gathered, places, text
+from exabgp_bfd.sources.snmp.rows import Cells, Row, UpTimes, gathered, places, text, who
 from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.uptime import UpTime
 
@@ -61,11 +61,14 @@ class Known:
 class Piece:
     """Rows that are asked for in one PDU, and what is asked."""
 
-    __slots__ = ("oids", "rows")
+    __slots__ = ("oids", "rows", "who")
 
-    def __init__(self, rows: Sequence[Known]) -> None:
+    def __init__(self, rows: Sequence[Known], who: Mapping[str, Mapping[str, int]] | None = None) -> None:
         self.rows = rows
+        self.who = who or {}
+        """By the sessions' ids: where a row says whose it is, and what it said there."""
         self.oids = [mibs.SYS_UP_TIME, *(place for one in rows for place in one.places)]
+        self.oids += (place for one in rows for place in self.who.get(one.id, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,26 +269,31 @@ class View:
     def pieces(self, known: Iterable[Known] | None, all_known: Mapping[str, Known]) -> list[Piece]:
         """Rows by PDU, with room for sysUpTime; None: all there are. One empty piece when there are none.
 
-        For silence must be noticed there too.
+        For silence must be noticed there too. Single rows are asked whose they are as well: an agent may have given
+        their index to another session since the last walk, and the look at a failure must not believe that one.
         """
         if known is not None:
-            return self._packed(known)
+            rows = list(known)
+            profile = self.profile
+            return self._packed(rows, {} if profile is None else {one.id: who(profile, one.row) for one in rows})
         if self._pieces is None:
             self._pieces = self._packed(one for one in all_known.values() if one.view is self)
         return self._pieces
 
-    def _packed(self, known: Iterable[Known]) -> list[Piece]:
+    def _packed(self, known: Iterable[Known], asked: Mapping[str, Mapping[str, int]] | None = None) -> list[Piece]:
+        asked = asked or {}
         room = max(1, self.target.max_varbinds - 1)
         pieces: list[Piece] = []
         rows: list[Known] = []
         used = 0
         for one in known:
-            if rows and used + len(one.places) > room:
-                pieces.append(Piece(rows))
+            size = len(one.places) + len(asked.get(one.id, ()))
+            if rows and used + size > room:
+                pieces.append(Piece(rows, asked))
                 rows, used = [], 0
             rows.append(one)
-            used += len(one.places)
-        pieces.append(Piece(rows))
+            used += size
+        pieces.append(Piece(rows, asked))
         return pieces
 
     def note_clock(self, values: Mapping[str, Value], asked: float) -> None:
