@@ -27,6 +27,7 @@ from exabgp_bfd.sources.snmp.uptime import UpTime
 _OBJECT_ID = f"{SYS_OBJECT_ID}.0"
 _QUICK_CHECKS = 10  # walks of an empty table that come as often as rounds, before they become rarer
 _EMPTY_PAUSE = 5.0  # seconds at most between two of them where there have been rows, or ought to be
+_EMPTY_DOUBTED = 10.0  # seconds for which one view of several is not believed that all its sessions vanished at once
 _NOTHING_PAUSE = 30.0  # seconds at most where no table that we know has ever had one
 
 
@@ -125,6 +126,8 @@ class View:
         self.stale = False
         """Whether its device restarted since its rows were found: until they are found again they name nobody."""
         self._checks = 0  # how often in a row it was found empty
+        self._several = context is not None
+        self._emptied: float | None = None  # since when it says that it has no row any more
         self._pieces: list[Piece] | None = None
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -161,7 +164,21 @@ class View:
     # --- what there is --------------------------------------------------------------------------------------------
 
     async def find(self) -> Found:
-        """Reads which sessions it has; SourceError when that cannot be told."""
+        """Reads which sessions it has; SourceError when that cannot be told, or is not to be believed yet.
+
+        The core does not believe a device that says it has no session any more, until it has said so for a while; of
+        a device with several views it sees only that some are gone.
+        """
+        found = await self._found()
+        now = asyncio.get_running_loop().time()
+        if found.table or not self.rows or not self._several:
+            self._emptied = None
+        elif self._emptied is None or now < self._emptied + _EMPTY_DOUBTED:
+            self._emptied = now if self._emptied is None else self._emptied
+            raise SourceError(f"{self.target.at} answers that it has no BFD session at all, and is not believed yet")
+        return found
+
+    async def _found(self) -> Found:
         indexes: list[str] = []
         table: Mapping[str, Cells] = {}
         before = self.profile
