@@ -47,6 +47,14 @@ _GRACE: Final = 0.25
 """Seconds for which the answer may still come after a report that nothing proves: a forger may be the faster one."""
 
 
+class CellError(SourceError):
+    """An agent answers an error for a single object, which may be all that it cannot tell."""
+
+    def __init__(self, oid: str, text: str) -> None:
+        super().__init__(text)
+        self.oid = oid
+
+
 @dataclass(slots=True)
 class _Waiting:
     """Who waits for the datagram of a number."""
@@ -426,7 +434,7 @@ class PysnmpClient:
             if answer.status == _AUTHORIZATION and user is not None and self._protected is not None:
                 level = usm.level_of(user).title
                 hint = f": may user {user.name!r} read it with {level}, in context {self._target.context!r}?"
-            raise SourceError(f"{self._target.at} answered {name} for {oid}{hint}")
+            raise CellError(oid, f"{self._target.at} answered {name} for {oid}{hint}")
 
     def _present(self, answer: Answer, asked: Sequence[str]) -> dict[str, Value]:
         told = dict(answer.values)

@@ -20,11 +20,13 @@ from exabgp_bfd.sources.snmp.client import Client, connect
 from exabgp_bfd.sources.snmp.detect import SYS_OBJECT_ID, detect
 from exabgp_bfd.sources.snmp.lanes import Lanes, Ticket
 from exabgp_bfd.sources.snmp.mibs import Profile, Value
+from exabgp_bfd.sources.snmp.pysnmp_client import CellError
 from exabgp_bfd.sources.snmp.rows import Cells, Row, UpTimes, gathered, places, text, who
 from exabgp_bfd.sources.snmp.target import Target
 from exabgp_bfd.sources.snmp.uptime import UpTime
 
 _OBJECT_ID = f"{SYS_OBJECT_ID}.0"
+_SPARED = frozenset(mibs.SAMPLED) - {"state"}
 _QUICK_CHECKS = 10  # walks of an empty table that come as often as rounds, before they become rarer
 _EMPTY_PAUSE = 5.0  # seconds at most between two of them where there have been rows, or ought to be
 _EMPTY_DOUBTED = 10.0  # seconds for which one view of several is not believed that all its sessions vanished at once
@@ -265,9 +267,24 @@ class View:
         if profile.name == "oid":
             return {index: {} for index in indexes}, None
         wanted = places(profile, indexes)
-        told = await self.get([*wanted] if self.fixed else [*wanted, _OBJECT_ID])
+        told = await self._told(wanted)
         object_id = told.pop(_OBJECT_ID, None)
         return gathered(profile, indexes, wanted, told), object_id
+
+    async def _told(self, wanted: dict[str, list[tuple[str, str]]]) -> dict[str, Value]:
+        """What is said at these places, but for columns that nobody needs and the agent answers with an error.
+
+        One such column must not hide all sessions. What tells who they are is needed: without it they had other names.
+        """
+        while True:
+            try:
+                return await self.get([*wanted] if self.fixed else [*wanted, _OBJECT_ID])
+            except CellError as error:
+                broken = next((cell for _, cell in wanted.get(error.oid, ())), "")
+                if broken not in _SPARED:
+                    raise
+                for place in [place for place, of in wanted.items() if any(cell == broken for _, cell in of)]:
+                    del wanted[place]
 
     async def _interfaces(self, table: Iterable[Cells]) -> dict[int, str]:
         """Names by ifIndex: ifName, or ifDescr where there is none."""
