@@ -444,7 +444,7 @@ def test_the_sessions_that_a_notification_means(engine):
 
             assert at(hint) == ["10.0.0.3", "10.0.0.4", "10.0.0.5"]
             assert at(replace(hint, high="3")) == ["10.0.0.3"]
-            assert len(at(replace(hint, low="1", high="4000000000"))) == 11
+            assert at(replace(hint, low="1", high="4000000000")) == []  # too wide: the whole device is asked
             assert at(replace(hint, low="77", high="77")) == []
             assert at(replace(hint, profile="cisco")) == []  # another table's index
             assert at(Hint("huawei", State.DOWN, peer=ip_address("10.0.0.8"))) == ["10.0.0.8"]

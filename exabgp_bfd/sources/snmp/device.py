@@ -22,9 +22,11 @@ import asyncio
 import logging
 import math
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from exabgp_bfd.core.model import ConfigError, Observation, Poll, Silence, Source, SourceError, State
@@ -46,8 +48,8 @@ LATE = 0.1
 
 GONE_ROUNDS = 100
 """Rounds in which a session that is gone is told as MISSING, unless it is found again or forgotten before."""
-MAX_HINTED = 1024
-"""Sessions that one hint may mean."""
+MAX_HINTED = 512
+"""Sessions that one hint may mean; where it means more, the whole device is asked."""
 
 _LONGEST_PAUSE = 10.0  # seconds between two polls of a device that stays silent
 _CANCEL_AGAIN = 0.05  # seconds
@@ -145,6 +147,7 @@ class Device:
         self._rediscover = rediscover
         self._known: dict[str, Known] = {}  # by the session's id
         self._gone: dict[str, _Gone] = {}  # by the session's id: those that a walk did not find any more
+        self._places: dict[tuple[str, object], list[Known]] | None = None  # the same by index and names, when needed
         self._generation = 0  # how often what is known was renewed
         self._unannounced = False  # a walk has ended and no complete poll has told of it
         self._described = False  # whether the status is that of a usual answer, and still holds
@@ -158,6 +161,7 @@ class Device:
         self._whole = False
         self._row_looks = Rate(burst=20, every=0.01)
         self._whole_looks = Rate(burst=3, every=1.0)
+        self._hinted = Rate(burst=4 * MAX_HINTED, every=0.002)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
 
@@ -221,17 +225,31 @@ class Device:
             self._task("whole look", self._look_at_all)
 
     def sessions_at(self, hint: Hint) -> tuple[str, ...]:
-        """The sessions that a notification means, by their ids, of those that are known; at most MAX_HINTED."""
-        found: list[str] = []
-        if hint.low is not None:
-            there = (one for one in self._known.values() if _has_table(one.view, hint) and not one.view.stale)
-            if hint.low == hint.high:
-                found = [one.id for one in there if one.row.index == hint.low]
-            else:
-                found = [one.id for one in there if hint.covers(one.row.index)]
+        """The sessions that a notification means, by their ids, of those that are known; none where it means too many.
+
+        Anybody who knows a community may send them: what one costs must not grow with the number of sessions.
+        """
+        if self._places is None:
+            self._places = {}
+            for one in self._known.values():
+                for place in (("index", one.row.index), *_names(one.row)):
+                    self._places.setdefault(place, []).append(one)
+        indexes = tuple(islice(hint.indexes(), MAX_HINTED + 1))
+        if len(indexes) > MAX_HINTED:
+            return ()
+        there = [one for index in indexes for one in self._places.get(("index", index), ())]
+        found = [one.id for one in there if _has_table(one.view, hint) and not one.view.stale]
         if not found and not _nameless(hint):
-            found = [one.id for one in self._known.values() if _means(hint, one.row)]
-        return tuple(found[:MAX_HINTED])
+            named = (one for place in _said(hint) for one in self._places.get(place, ()))
+            found = list(dict.fromkeys(one.id for one in named if _means(hint, one.row)))
+        if len(found) > MAX_HINTED or (len(found) > 1 and self._too_many(len(found))):
+            return ()
+        return tuple(found)
+
+    def _too_many(self, sessions: int) -> bool:
+        """Whether hints at several sessions have come for so many that the whole device had better be asked."""
+        now = time.monotonic()
+        return any(self._hinted.take(now) > 0 for _ in range(sessions))
 
     def _task(self, name: str, work: Work, *arguments: object) -> bool:
         """Starts one of the device's tasks unless it is under way; it will see what is wanted by then."""
@@ -471,6 +489,7 @@ class Device:
                 one.become(row)
             there[one.id] = one
         self._known = {session: one for session, one in self._known.items() if one.view is not view} | there
+        self._places = None
         view.up_times.keep(there.keys())
         for session, one in before.items():
             if session not in there:
@@ -700,15 +719,27 @@ def _nameless(hint: Hint) -> bool:
     return all(name is None for name in named)
 
 
+def _said(hint: Hint) -> Sequence[tuple[str, object]]:
+    """What a notification names its session by, besides an index."""
+    return (
+        ("peer", hint.peer),
+        ("local", hint.local),
+        ("discriminator", hint.discriminator),
+        ("interface", hint.interface),
+        ("if_index", hint.if_index),
+    )
+
+
+def _names(row: Row) -> Sequence[tuple[str, object]]:
+    """What a row has of that."""
+    session = row.session
+    has = (session.peer, session.local, session.discriminator, session.interface, row.if_index)
+    names = ("peer", "local", "discriminator", "interface", "if_index")
+    return [(name, value) for name, value in zip(names, has, strict=True) if value is not None]
+
+
 def _means(hint: Hint, row: Row) -> bool:
     """Whether a row is what a notification names, in all that it names and the row has."""
-    session = row.session
-    pairs = (
-        (hint.peer, session.peer),
-        (hint.local, session.local),
-        (hint.discriminator, session.discriminator),
-        (hint.interface, session.interface),
-        (hint.if_index, row.if_index),
-    )
-    known = [(said, has) for said, has in pairs if said is not None and has is not None]
-    return bool(known) and all(said == has for said, has in known)
+    has = dict(_names(row))
+    known = [(said, has[name]) for name, said in _said(hint) if said is not None and name in has]
+    return bool(known) and all(said == told for said, told in known)

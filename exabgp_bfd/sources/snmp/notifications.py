@@ -8,7 +8,7 @@ up or down, and where it says only that something changed it is None.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
@@ -59,6 +59,15 @@ class Hint:
             return False
         ends = sorted((_key(self.low), _key(self.high)))
         return ends[0] <= _key(index) <= ends[1]
+
+    def indexes(self) -> Iterator[str]:
+        """The indexes from the first to the last, at most MAX_RANGE; other sessions' rows may be among them, so ask."""
+        if self.low is None or self.high is None:
+            return
+        first, last = sorted((_key(self.low), _key(self.high)))
+        table = "".join(f"{arc}." for arc in first[:-1])
+        for number in range(first[-1], min(last[-1], first[-1] + MAX_RANGE) + 1):
+            yield f"{table}{number}"
 
 
 Varbinds = Sequence[tuple[str, Value]]
