@@ -98,8 +98,8 @@ CASES = {
     "drops all": Case(Drops, "no answer", "no answer"),
     "drops all walks": Case(lambda: Drops(about=lambda request: not gets(request)), None, "no answer"),
     "slow": Case(lambda: Delays(seconds=0.05)),
-    "too slow": Case(lambda: Delays(seconds=1.3), "either", "either"),
-    "every second too slow": Case(lambda: Delays(seconds=0.6, every=2)),
+    "too slow": Case(lambda: Delays(seconds=2.6), "either", "either"),
+    "every second too slow": Case(lambda: Delays(seconds=1.0, every=2)),
     "in another order": Case(Reorders),
     "each answer thrice": Case(Duplicates),
     "each answer again, later": Case(lambda: Duplicates(copies=2, apart=0.02)),
@@ -211,7 +211,7 @@ async def one_client(case: Case, engine: str, version: str) -> list[str]:
     """What is wrong with what a client makes of a fault."""
     user = USER if version == "3" else None
     async with Agent(DEVICE.table, users=() if user is None else (user,)) as agent:
-        client = connect(target(agent.port, engine, version=version, user=user, timeout=0.4, retries=2))
+        client = connect(target(agent.port, engine, version=version, user=user, timeout=0.8, retries=2))
         try:
             fault = case.fault()
             agent.suffers(fault)
@@ -293,7 +293,7 @@ def test_version_3_of_an_agent_that_restarts_and_of_another_box_at_its_address()
     async def scenario():
         async with (
             Agent(DEVICE.table, users=(USER,)) as agent,
-            polling(target(agent.port, "auto", version="3", user=USER, interval=0.1, timeout=0.3)) as (poller, heard),
+            polling(target(agent.port, "auto", version="3", user=USER, interval=0.1, timeout=0.6)) as (poller, heard),
         ):
             await heard.whole()
             proofs = []
@@ -461,7 +461,7 @@ def wrongly(message: Poll | Silence, truth: dict[str, State]) -> list[str]:
 async def one_poller(fault: Fault, engine: str) -> list[str]:
     """What is wrong with what a poller tells of a device whose agent has a fault for a while."""
     async with Agent(DEVICE.table) as agent:
-        edge = target(agent.port, engine, interval=0.25, timeout=0.4, retries=1)
+        edge = target(agent.port, engine, interval=0.25, timeout=0.8, retries=1)
         async with polling(edge, rediscover=0.5) as (_, heard):
             await heard.whole()
             agent.suffers(fault)
@@ -501,7 +501,7 @@ POLLED = {
 POLLED |= {
     "drops every second": lambda: Drops(every=2),
     "every second cut": lambda: Truncates(every=2),
-    "every second too slow": lambda: Delays(seconds=0.6, every=2),
+    "every second too slow": lambda: Delays(seconds=1.0, every=2),
     "genErr to every second": lambda: error(every=2),
     "a state that is text": lambda: Cells(said={f"{STATE}.{INDEXES[0]}": octets(b"up")}),
     "a state below zero": lambda: Cells(said={f"{STATE}.{INDEXES[0]}": integer(-4)}),
