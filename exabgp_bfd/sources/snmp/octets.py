@@ -140,14 +140,15 @@ def told(octets: bytes, place: int, end: int, tag: int) -> tuple[int, int, int, 
     place, last = place_of(octets, place, stop, SEQUENCE)
     if stop != end or last != stop:
         raise ValueError
-    values = []
+    values: list[tuple[str, Value | Absent]] = []
     while place < last:
         length = octets[place + 1]
         if length < 0x80:  # nearly always; `place_of` costs twice as much
             after = place + 2 + length
             if after > last:
                 raise ValueError
-            values.append(_short_varbind(octets[place:after]))
+            # The first is sysUpTime in a poll, another one each time: kept, it would push out what does come again.
+            values.append((_short_varbind if values else _varbind)(octets[place:after]))
         else:
             _, after = place_of(octets, place, last, SEQUENCE)
             values.append(_varbind(octets[place:after]))
