@@ -665,7 +665,8 @@ def test_progress_of_a_survey():
 def as_a_program(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own, ended by its id."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "exabgp_bfd", "discover", *arguments],
+        # Whoever runs the tests in the background has SIGINT ignored, and all children with it.
+        ["env", "--default-signal=INT", sys.executable, "-m", "exabgp_bfd", "discover", *arguments],
         env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
