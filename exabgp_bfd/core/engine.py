@@ -6,6 +6,7 @@ announces, looks, paces, then what is to be kept. Equal inputs at equal times gi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +54,7 @@ from exabgp_bfd.core.model import (
     Session,
     SessionView,
     Silence,
+    Sites,
     Snapshot,
     Source,
     Stall,
@@ -67,7 +69,7 @@ from exabgp_bfd.core.model import (
 )
 from exabgp_bfd.core.neighbors import DOWN, UP, Neighborhood
 from exabgp_bfd.core.outbox import Outbox
-from exabgp_bfd.core.policy import Layer, Mode, ServiceTrack, matches
+from exabgp_bfd.core.policy import Layer, Mode, Ruling, ServiceTrack, matches
 from exabgp_bfd.core.reconcile import Findings, alike
 from exabgp_bfd.core.routes import GRACEFUL_SHUTDOWN, NAMES_IN_AN_EVENT, RouteBook, RouteTrack, altered
 from exabgp_bfd.core.session import PATH, Leg, Step, Track, transition
@@ -121,6 +123,8 @@ class Engine:
         self._service_views: dict[str, ServiceView] = {}
         self._open: dict[str, Window] = {}
         self._sight = Sight()
+        self._sites: Mapping[str, tuple[str, ...]] | None = None
+        """What the other sites announce; None: nobody can tell."""
         self._limit = Limit(plan.guard)
         self._limit.lift = restored.lift
         for name, when in restored.withdrawn:
@@ -138,6 +142,8 @@ class Engine:
         inventory = self._inventory
         self._routes.own(inventory.services.values())
         self._dirty_services = dict(inventory.services)
+        for service in inventory.services.values():
+            service.last_site = self._is_last(service)
         for device in inventory.devices.values():
             if device.heard is None or any(
                 leg.read(State.UNKNOWN) is Reading.DOWN for leg in device.unmatched.values()
@@ -237,6 +243,8 @@ class Engine:
                 self._webhook(event, now)
             case Notification():
                 self._notified(event, now)
+            case Sites():
+                self._elsewhere(event)
             case Clock():
                 self._clock(event, now)
             case Stall():
@@ -1055,6 +1063,46 @@ class Engine:
         self._touch(service)
         return True
 
+    # --- the other sites ----------------------------------------------------------------------------------------
+
+    def _elsewhere(self, sites: Sites) -> None:
+        """The other sites announce something else: who may not be the last is asked anew."""
+        self._sites = sites.announced
+        for name, service in self._inventory.services.items():
+            last = self._is_last(service)
+            if last is not service.last_site:
+                service.last_site = last
+                self._touch(service)
+                self._forced.setdefault(name, (service, None))
+
+    def _is_last(self, service: ServiceTrack) -> bool:
+        """Whether a service wants to stay where no other site has all that it announces."""
+        if not service.spec.keep_last or self._sites is None:
+            return False
+        return not all(self._sites.get(target.key) for target in service.spec.routes)
+
+    def _tell_kept(self, service: ServiceTrack, ruling: Ruling, cause: int | None) -> int | None:
+        """An alarm when a service begins to stay only as the last one, and a word when it does so no more."""
+        kept = ruling.layer is Layer.LAST_SITE
+        if kept is service.kept:
+            return None
+        service.kept = kept
+        self._touch(service)
+        others = sorted({site for target in service.spec.routes for site in (self._sites or {}).get(target.key, ())})
+        details = {
+            "reason": ruling.rule,
+            "targets": [target.key for target in service.spec.routes][:NAMES_IN_AN_EVENT],
+            "sites": others[:NAMES_IN_AN_EVENT],
+            "cut_off": self._sites is None,
+        }
+        return self._outbox.event(
+            "last_site_held" if kept else "last_site_released",
+            service=service.spec.name,
+            source=Source.ENGINE,
+            cause=cause,
+            details=details,
+        )
+
     def _tell_held(self, now: float) -> None:
         details = {
             "reason": "more services would be withdrawn than the limit allows",
@@ -1281,6 +1329,7 @@ class Engine:
         off = ruling.mode is Mode.OFF
         speaks_for = not off and service.level <= was
         cause = causes[speaks_for] if speaks_for in causes else causes.get(not speaks_for)
+        cause = self._tell_kept(service, ruling, cause) or cause
         if off and ruling.layer in (Layer.HEALTH, Layer.START) and self._held_back(service, now, cause):
             return
         if service.held:
@@ -1395,6 +1444,7 @@ class Engine:
         announces: list[Command] = []
         limit = self._limit.trial(plan.guard)
         for name, service in after.services.items():
+            service.last_site = self._is_last(service)
             self._sync(service, now, timed=False)
             service.judge()
             ruling = service.rule_on(now)
@@ -1486,6 +1536,8 @@ def explain(service: ServiceTrack, now: float) -> Explanation:
         because.append(f"draining: withdrawn in {max(0.0, service.draining_until - now):.0f} s")
     if service.returning_until is not None:
         because.append(f"coming back: without GRACEFUL_SHUTDOWN in {max(0.0, service.returning_until - now):.0f} s")
+    if service.kept:
+        because.append("no other site announces it, and keep_last is set: order `withdraw` to take it down")
     if service.held:
         because.append("the guard's limit holds the withdraw back: lift it, or order `withdraw`")
     if not service.earned and not service.announced:

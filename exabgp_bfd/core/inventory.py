@@ -350,6 +350,7 @@ def _go_on(service: ServiceTrack, was: ServiceTrack) -> None:
         was.returning_until,
     )
     service.held, service.held_cause, service.ordered_by = was.held, was.held_cause, was.ordered_by
+    service.kept = was.kept
 
 
 def _same_level(service: ServiceTrack, was: ServiceTrack) -> int:

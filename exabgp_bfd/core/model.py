@@ -292,6 +292,8 @@ class Service:
     disable_file: str | None = None
     """While this file exists, the service is withdrawn or drained."""
     on_disable: Literal[Action.WITHDRAW, Action.DRAIN] = Action.WITHDRAW
+    keep_last: bool = False
+    """Whether it stays announced for its health's sake as long as no other site announces the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +411,16 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
+class Sites:
+    """What the other sites announce now, by what a service may announce once only (a prefix as text).
+
+    Only sites heard of lately count. None: nobody can tell, for we are cut off from them.
+    """
+
+    announced: Mapping[str, tuple[str, ...]] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """A device gave no usable answer: nothing is known from it, and `reason` says what was tried."""
 
@@ -427,6 +439,8 @@ class Outcome(StrEnum):
     DONE = "done"
     ERROR = "error"
     TIMEOUT = "timeout"
+    OVERTAKEN = "overtaken"
+    """It was never written: another word on the same target went before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,6 +658,7 @@ Input = (
     | Neighbor
     | Webhook
     | Notification
+    | Sites
     | Note
     | Clock
     | Stall
@@ -851,7 +866,7 @@ class ServiceView:
     health: str
     """What the sessions alone would have: `full`, `step N`, `down`, or `undecided`."""
     layer: str
-    """What decides now: `health`, `override`, `disable_file`, `window`, `guard` or `start`."""
+    """What decides now: `health`, `override`, `disable_file`, `window`, `guard`, `last_site` or `start`."""
     override: Override | None
     windows: tuple[str, ...]
     """The names of the windows that are open for it."""

@@ -78,6 +78,7 @@ class Layer(Enum):
     DISABLE_FILE = "disable_file"
     WINDOW = "window"
     GUARD = "guard"
+    LAST_SITE = "last_site"
     HEALTH = "health"
     START = "start"
 
@@ -144,6 +145,10 @@ class ServiceTrack:
     """Whether the guard's limit keeps it announced."""
     held_cause: int | None = None
     """What would have had it withdrawn, had the limit not been."""
+    kept: bool = False
+    """Whether it was told that it stays announced only as the last."""
+    last_site: bool = False
+    """Whether it is to stay announced, and no other site announces the same."""
     gone: bool = False
     """True once it left the plan: timers may still know it."""
 
@@ -302,6 +307,29 @@ class ServiceTrack:
                 return self._drain(order, now)
 
     def health(self) -> Ruling:
+        """What its sessions deserve, but that the last site stays."""
+        alone = self.sessions_alone()
+        if alone.mode is not Mode.OFF or not self.stays:
+            return alone
+        rule = f"no other site announces it, so it stays; its sessions: {alone.rule}"
+        if not self.announced:  # what was withdrawn before it was the last comes back as it is configured
+            return Ruling(Mode.ON, Layer.LAST_SITE, rule)
+        # Only what a drain added is taken off again.
+        mode = Mode.ON if self.says_graceful_shutdown else Mode.KEEP
+        return Ruling(mode, Layer.LAST_SITE, rule, self._said_change(), only_announced=True)
+
+    def _said_change(self) -> Change | None:
+        """The change with which it is announced now."""
+        said = next(route for route in self.routes if route.said is not None)
+        level = self.level_of(said)
+        return None if level == 0 else self.change_at(level)[1]
+
+    @property
+    def stays(self) -> bool:
+        """Whether its sessions alone cannot have it withdrawn: it was announced rightly, and is the last that is."""
+        return self.last_site and (self.earned or (self.adopted and self.announced))
+
+    def sessions_alone(self) -> Ruling:
         """What its sessions alone deserve."""
         if self.adopted:
             if not self.announced:
@@ -326,6 +354,8 @@ class ServiceTrack:
             self.drained = True
             why = "its path is down" if health.mode is Mode.OFF else "drained"
             return Ruling(Mode.OFF, order.layer, f"{order.text} ({why}; {self.rule()})")
+        if health.layer is Layer.LAST_SITE:  # it stays as it is, but that it goes is said
+            health = replace(health, mode=Mode.ON)
         return replace(health, layer=order.layer, rule=order.text, graceful_shutdown=True)
 
     def _back(self, health: Ruling, now: float) -> Ruling:
@@ -366,8 +396,9 @@ class ServiceTrack:
         if order is not None:
             drained = " (drained)" if order.action is Action.DRAIN and self.drained else ""
             return f"{state}: {order.text}{drained}; its sessions alone: {self.rule()}"
-        if self.held:
-            return f"{state}: the guard's limit holds it back; its sessions alone: {self.rule()}"
+        if self.held or self.is_kept:
+            why = "the guard's limit holds it back" if self.held else "no other site announces it"
+            return f"{state}: {why}; its sessions alone: {self.rule()}"
         if self.adopted and self.announced:
             return f"{state}: it was when we started, and nothing seen since speaks against it ({self.rule()})"
         if self.returning_until is not None:
@@ -416,7 +447,16 @@ class ServiceTrack:
         order = self.ordered()
         if order is not None:
             return order.layer
-        return Layer.GUARD if self.held else Layer.START if self.adopted else Layer.HEALTH
+        if self.held:
+            return Layer.GUARD
+        if self.is_kept:
+            return Layer.LAST_SITE
+        return Layer.START if self.adopted else Layer.HEALTH
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is announced only because no other site announces it."""
+        return self.stays and self.sessions_alone().mode is Mode.OFF
 
     def _health_in_a_word(self) -> str:
         if self.adopted:

@@ -338,7 +338,7 @@ class RouteBook:
             return
         service, route = _present(service, route)
         if route.event == answer.command:
-            route.accepted = {Outcome.DONE: True, Outcome.ERROR: False, Outcome.TIMEOUT: None}[answer.outcome]
+            route.accepted = {Outcome.DONE: True, Outcome.ERROR: False}.get(answer.outcome)
             # Not taken, or who knows: ExaBGP may hold something else, so the next decision is said in any case.
             route.verified = answer.outcome is Outcome.DONE
             route.refusals = 0 if route.verified else route.refusals + 1
@@ -350,6 +350,15 @@ class RouteBook:
                 if self._strays.get(route.spec.key) is route:
                     del self._strays[route.spec.key]
         if answer.outcome is Outcome.DONE:
+            return
+        if answer.outcome is Outcome.OVERTAKEN:  # nobody refused anything
+            self._outbox.event(
+                "route_overtaken",
+                service=service.spec.name,
+                source=Source.ENGINE,
+                cause=answer.command,
+                details={**_name(route.spec), "by": route.event},
+            )
             return
         details = {
             **_name(route.spec),
