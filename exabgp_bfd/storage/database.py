@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exabgp_bfd.core.model import StoreError
+from exabgp_bfd.storage.queries import DAY
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,14 @@ APPLICATION = 0x45424644
 
 PART = 12
 """Rows are counted and dated by parts of 2**12 ids (table `span`): a time range is found without an index on ts."""
+
+SKIP = 1 << 20
+"""Ids left out where the last ones of before may have been given to somebody and were not on the disk."""
+
+COMPANIONS = ("-wal", "-shm")
+
+_HELD = 120
+"""Bytes of NAME.lock."""
 
 KEEP_QUARANTINED = 10_000
 """How many lines that could not be understood are kept."""
@@ -34,6 +43,13 @@ CHECK_SECONDS = 0.5
 # The partial ones leave out the rows that no question by that column can mean; and the recorded polls, which may be
 # nearly all of a device's or session's events, are left out where a type is asked for: each index costs 10 us a row.
 RARE = "event_type <> 'snmp_poll'"
+SENT = "direction = 'send'"
+
+TYPES = {"event": "event_type", "message": "type"}
+"""The kinds of rows that are tallied, and their columns."""
+
+# Rounded down also before 1970, as a clock may tell; "/" alone rounds towards zero.
+DAY_OF = f"(ts - ((ts % {DAY}) + {DAY}) % {DAY})"
 
 _VERSIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -72,6 +88,42 @@ _VERSIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE shape (id INTEGER PRIMARY KEY, ts INTEGER NOT NULL, body BLOB NOT NULL)",
         "CREATE INDEX shape_ts ON shape (ts)",
     ),
+    (
+        # What the messages tell of routes (storage/routes.py). A line that had to be repaired is also kept as JSON.
+        "ALTER TABLE message ADD COLUMN mended TEXT",
+        """CREATE TABLE rib (
+            id INTEGER PRIMARY KEY, neighbor TEXT NOT NULL, direction TEXT NOT NULL, family TEXT NOT NULL,
+            generation INTEGER NOT NULL, swept INTEGER NOT NULL, cleaned INTEGER NOT NULL, routes INTEGER NOT NULL,
+            refused INTEGER NOT NULL, incomplete TEXT, renewed INTEGER NOT NULL, reset_ts INTEGER, up_ts INTEGER,
+            end_ts INTEGER, ts INTEGER NOT NULL, UNIQUE (neighbor, direction, family))""",
+        # `prefix` is updates.key_of: octets that sort as prefixes do. `message` said it; once that is removed,
+        # `attributes` has what it came with.
+        """CREATE TABLE route (
+            rib INTEGER NOT NULL, prefix BLOB NOT NULL, more TEXT NOT NULL, generation INTEGER NOT NULL,
+            since INTEGER NOT NULL, ts INTEGER NOT NULL, message INTEGER NOT NULL, next_hop TEXT, nlri TEXT,
+            attributes INTEGER, PRIMARY KEY (rib, prefix, more)) WITHOUT ROWID""",
+        "CREATE INDEX route_attributes ON route (attributes) WHERE attributes IS NOT NULL",
+        "CREATE TABLE attributes (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, text TEXT NOT NULL)",
+        # `id` is the message's, shifted by routes.PLACES, and the place in it; `kind` is updates.Kind.
+        """CREATE TABLE change (
+            id INTEGER PRIMARY KEY, rib INTEGER NOT NULL, kind INTEGER NOT NULL, prefix BLOB NOT NULL,
+            more TEXT NOT NULL)""",
+        "CREATE INDEX change_prefix ON change (prefix)",
+        # How many rows of a type a part has of each day (of UTC, in microseconds), for what is counted over everything.
+        """CREATE TABLE tally (
+            kind TEXT NOT NULL, part INTEGER NOT NULL, day INTEGER NOT NULL, type TEXT NOT NULL, rows INTEGER NOT NULL,
+            PRIMARY KEY (kind, part, day, type)) WITHOUT ROWID""",
+        # A site may have one service, which a third of its events are about.
+        "CREATE INDEX event_service_type ON event (service, event_type) WHERE service IS NOT NULL",
+        # Nearly empty: hardly any event is about both.
+        """CREATE INDEX event_service_device ON event (service, device)
+            WHERE service IS NOT NULL AND device IS NOT NULL""",
+        f"CREATE INDEX message_sent ON message (direction) WHERE {SENT}",
+        # Updates a minute (since the epoch).
+        """CREATE TABLE rate (
+            minute INTEGER NOT NULL, neighbor TEXT NOT NULL, direction TEXT NOT NULL, announced INTEGER NOT NULL,
+            withdrawn INTEGER NOT NULL, PRIMARY KEY (minute, neighbor, direction)) WITHOUT ROWID""",
+    ),
 )
 
 GUARD = "guard"
@@ -104,18 +156,31 @@ class JournalInUseError(StoreError):
     """Another process has the journal."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a journal had come, as NAME.lock tells: what the file itself does not know then was lost."""
+
+    last_event: int = 0
+    last_message: int = 0
+    journal: str = ""
+    """Its identity."""
+
+
 class Hold:
-    """The exclusive right to a journal, held with a lock on NAME.lock until it is released or the process ends."""
+    """The exclusive right to a journal, held with a lock on NAME.lock until it is released or the process ends.
+
+    The file also has the mark of who held it before, which tells when a journal, or its log, was taken away meanwhile.
+    """
 
     def __init__(self, path: Path) -> None:
         """Takes the right, or raises StoreError when another process has it; OSError when the file cannot be made."""
-        name = path.with_name(path.name + ".lock")
-        self._fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._name = path.with_name(path.name + ".lock")
+        self._fd = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             # flock rather than lockf: it also keeps two journals of one process apart.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = self._lines()[0] or "unknown"
             self.release()
             raise JournalInUseError(
                 f"{path}: in use by another exabgp-bfd (process {holder}); "
@@ -124,8 +189,37 @@ class Hold:
         except OSError:
             self.release()
             raise
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        self.before = _mark(self._lines()[1])
+        """What the holder before us noted last."""
+        try:
+            # Of one length always: on a full disk it can still be written.
+            self._write(self.before)
+        except OSError:
+            self.release()
+            raise
+
+    def note(self, mark: Mark) -> None:
+        """Says how far the journal has come. Not synchronised: it outlives our end, and a power cut in part only."""
+        with suppress(OSError):
+            self._write(mark)
+
+    def lost(self) -> bool:
+        """Whether another file has the name by now, or none: somebody else could take the journal."""
+        try:
+            there, ours = self._name.stat(), os.fstat(self._fd)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+    def _lines(self) -> list[str]:
+        """The process, and the mark."""
+        return [line.strip() for line in [*os.pread(self._fd, 200, 0).decode("ascii", "replace").split("\n"), "", ""]]
+
+    def _write(self, mark: Mark) -> None:
+        text = f"{os.getpid()}\n{mark.last_event} {mark.last_message} {mark.journal}\n"
+        os.pwrite(self._fd, text.encode("ascii", "replace").ljust(_HELD), 0)
 
     def release(self) -> None:
         """Gives the right back; the file stays, as removing it would let two others lock different files."""
@@ -134,10 +228,20 @@ class Hold:
             self._fd = -1
 
 
+def _mark(text: str) -> Mark:
+    event, message, journal = (*text.split(" ", 2), "", "", "")[:3]
+    if not (event.isdecimal() and message.isdecimal() and len(event) < 19 and len(message) < 19):
+        return Mark()
+    return Mark(int(event), int(message), journal.strip())
+
+
 def connect(path: Path, mode: str, busy: float, *, shared: bool = False) -> sqlite3.Connection:
-    """A connection that waits at most `busy` seconds for a lock; `mode` is ro or rw; transactions are explicit."""
+    """A connection that waits at most `busy` seconds for a lock; transactions are explicit.
+
+    `mode` is ro, rw, or immutable: to read a file that nobody writes, as it is and without its log.
+    """
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"{path.absolute().as_uri()}?{'immutable=1' if mode == 'immutable' else f'mode={mode}'}",
         uri=True,
         timeout=busy,
         isolation_level=None,
@@ -170,6 +274,19 @@ def create(path: Path) -> None:
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Makes or migrates the tables; raises StoreError when the database is another program's or a newer version's."""
+    version = layout(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    for number, statements in enumerate(_VERSIONS[version:], version + 1):
+        with transaction(connection, durable=True):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {number}")
+            put_meta(connection, {"journal": uuid.uuid4().hex} if number == 1 else {})
+
+
+def layout(connection: sqlite3.Connection, path: Path) -> int:
+    """The number of a journal's layout, 0 for an empty file; raises StoreError for another program's or a newer one."""
     application = _pragma(connection, "application_id")
     version = _pragma(connection, "user_version")
     if application != APPLICATION:
@@ -181,14 +298,38 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: was written by a newer exabgp-bfd (layout {version}, this one knows {len(_VERSIONS)}); "
             "install that version again, or give [storage] path another name"
         )
-    connection.execute("PRAGMA journal_mode = WAL")
-    for number, statements in enumerate(_VERSIONS[version:], version + 1):
-        with transaction(connection, durable=True):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {number}")
-            put_meta(connection, {"journal": uuid.uuid4().hex} if number == 1 else {})
+    return version
+
+
+def columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    """The columns of a table, none where it is missing."""
+    return frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+
+
+def bodiless(path: Path) -> bool:
+    """Whether the file is empty and its log is not: SQLite would throw the log away and begin from nothing."""
+    with suppress(OSError):
+        return path.stat().st_size == 0 and path.with_name(path.name + "-wal").stat().st_size > 0
+    return False
+
+
+def read_torn(connection: sqlite3.Connection) -> None:
+    """Lets the connection read a file that is shorter than it says, as far as it goes."""
+    connection.execute("PRAGMA writable_schema = ON")
+
+
+def foreign_log(path: Path) -> bool:
+    """Whether the log beside the file is another journal's, which SQLite would mix into it without a word."""
+    return len({identity(path, mode) for mode in ("ro", "immutable")} - {None}) > 1
+
+
+def identity(path: Path, mode: str) -> str | None:
+    """Which journal a file is, None where that cannot be read; `mode` as in `connect`."""
+    with suppress(sqlite3.Error, OSError), closing(connect(path, mode, 0.1)) as connection:
+        if _pragma(connection, "application_id") == APPLICATION:
+            found = connection.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()
+            return None if found is None else str(found[0])
+    return None
 
 
 def check(connection: sqlite3.Connection, seconds: float = CHECK_SECONDS) -> None:
@@ -259,15 +400,20 @@ def salvage(path: Path) -> Contents:
     """What can still be read from a damaged journal; ids then grow on in any case, from the clock if need be."""
     contents = Contents()
     read = False
-    with suppress(sqlite3.Error, ValueError), closing(connect(path, "ro", 0.1)) as connection:
-        if _pragma(connection, "application_id") == APPLICATION:
-            _load_kept(connection, contents)
-            read = contents.last_event > 0
-            with suppress(sqlite3.Error):
-                contents.last_event = max(contents.last_event, _newest(connection, "event"))
-            with suppress(sqlite3.Error):  # An older layout has no such table.
-                _load_ordered(connection, contents)
-    contents.meta.pop("journal", None)
+    # Without its log where it cannot be read with it: the log may be what is broken, or that of another file.
+    for mode in ("immutable",) if foreign_log(path) else ("ro", "immutable"):
+        if read:
+            break
+        contents = Contents()
+        with suppress(sqlite3.Error, ValueError, OSError), closing(connect(path, mode, 0.1)) as connection:
+            read_torn(connection)
+            if _pragma(connection, "application_id") == APPLICATION:
+                _load_kept(connection, contents)
+                read = contents.last_event > 0
+                with suppress(sqlite3.Error):
+                    contents.last_event = max(contents.last_event, _newest(connection, "event"))
+                with suppress(sqlite3.Error):  # An older layout has no such table.
+                    _load_ordered(connection, contents)
     if not read:
         # No event id of the lost journal is known. One event a millisecond since 1970 cannot have been: ids grow.
         contents.last_event = contents.last_message = time.time_ns() // 1_000_000
@@ -277,8 +423,12 @@ def salvage(path: Path) -> Contents:
 def fill(connection: sqlite3.Connection, contents: Contents) -> None:
     """Puts what was carried over into a new journal."""
     with transaction(connection, durable=True):
-        put_meta(connection, {key: value for key, value in contents.meta.items() if key != "journal"})
+        # The file's own identity stays, and how the other one ended, or was rescued, is not how this one will be.
+        left = {"journal", "copy", "closed", "rescued"}
+        put_meta(connection, {key: value for key, value in contents.meta.items() if key not in left})
         put_meta(connection, {"last_event": str(contents.last_event), "last_message": str(contents.last_message)})
+        # Rows up to here are from the journal before, whenever they come: a copy elsewhere has them by that one's name.
+        put_meta(connection, {"begun": f"{contents.last_event} {contents.last_message}"})
         put_remembered(connection, contents.remembered)
         put_ordered(connection, contents.ordered)
 
@@ -296,6 +446,26 @@ def put_remembered(connection: sqlite3.Connection, decisions: dict[tuple[str, st
     )
 
 
+def recount(connection: sqlite3.Connection, kind: str, part: int) -> None:
+    """Counts and dates the rows of a part again, where they came or went other than by the end."""
+    low, high = part << PART, (part + 1) << PART
+    rows, first, last = connection.execute(
+        f"SELECT count(*), min(ts), max(ts) FROM {kind} WHERE id >= ? AND id < ?",  # noqa: S608 - our own names
+        (low, high),
+    ).fetchone()
+    if rows:
+        connection.execute("INSERT OR REPLACE INTO span VALUES (?, ?, ?, ?, ?)", (kind, part, rows, first, last))
+    else:
+        connection.execute("DELETE FROM span WHERE kind = ? AND part = ?", (kind, part))
+    if kind in TYPES:
+        connection.execute("DELETE FROM tally WHERE kind = ? AND part = ?", (kind, part))
+        connection.execute(
+            f"INSERT INTO tally SELECT ?, ?, {DAY_OF}, {TYPES[kind]}, count(*) FROM {kind}"  # noqa: S608 - our own names
+            " WHERE id >= ? AND id < ? GROUP BY 3, 4",
+            (kind, part, low, high),
+        )
+
+
 def subject(service: str | None) -> str:
     """What an order is about, as table `ordered` names it: a service, or the guard."""
     return GUARD if service is None else f"service {service}"
@@ -309,20 +479,26 @@ def put_ordered(connection: sqlite3.Connection, orders: dict[str, str | None]) -
     connection.executemany("DELETE FROM ordered WHERE subject = ?", gone)
 
 
-def set_aside(path: Path) -> Path:
-    """Renames the damaged file and its companions to NAME.damaged-TIME, where it can still be looked at."""
+def set_aside(path: Path, why: str = "damaged") -> Path:
+    """Renames the file and its companions to NAME.WHY-TIME, where it can still be looked at."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    aside = path.with_name(f"{path.name}.{why}-{stamp}")
     number = 1
     while aside.exists():
         number += 1
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+        aside = path.with_name(f"{path.name}.{why}-{stamp}-{number}")
     path.rename(aside)
     # SQLite finds the companions by the name of the file, so they keep belonging to it.
-    for companion in ("-wal", "-shm"):
+    for companion in COMPANIONS:
         with suppress(FileNotFoundError):
             path.with_name(path.name + companion).rename(aside.with_name(aside.name + companion))
     return aside
+
+
+def drop_companions(path: Path) -> None:
+    """Removes the log and its index where they belong to a file that is not there any more."""
+    for companion in COMPANIONS:
+        path.with_name(path.name + companion).unlink(missing_ok=True)
 
 
 def is_damage(error: BaseException) -> bool:

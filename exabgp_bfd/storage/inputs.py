@@ -24,6 +24,7 @@ from exabgp_bfd.core.model import (
     Reload,
     Restored,
     Silence,
+    Sites,
     Stall,
     Start,
     Stop,
@@ -95,7 +96,7 @@ class InputLog:
         if isinstance(event, Poll):
             self._poll(event, round(now * _MICRO), wall)
         elif isinstance(
-            event, Silence | Webhook | Notification | Order | Clear | Disabled | Reload | Clock | Stall | Stop
+            event, Silence | Webhook | Notification | Sites | Order | Clear | Disabled | Reload | Clock | Stall | Stop
         ):
             self._keep(Single(wall, round(now * _MICRO), event))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from math import isfinite
 from typing import Any, Protocol, TypeVar
 
-from exabgp_bfd.core.model import Action, Event, EventQuery, Lift, Override, Route, Target, Watchdog
+from exabgp_bfd.core.model import Action, Event, EventQuery, Lift, Override, Prefix, Route, Target, Watchdog
+from exabgp_bfd.storage.updates import Match
 
 GAP = "gap"
 """The type of the message that stands where BGP messages were dropped; its body says how many, and when."""
@@ -18,9 +19,66 @@ GAP = "gap"
 PAGE = 10_000
 """The most entries that one question is answered with, whatever its limit."""
 
+LINKS = 64
+"""The longest chain of causes that is followed."""
+
+DAY = 86_400_000_000
+"""Microseconds."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DEPTH = 32
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """A place in a list that is ordered newest first; what is written later never moves it.
+
+    Within a site the order is that of the numbers, which is the order in which things happened whatever the clock did.
+    Between sites it is that of `at`: the time in microseconds, but never less than that of an earlier number.
+    """
+
+    at: int
+    number: int
+    site: str
+
+    def __str__(self) -> str:
+        return f"{self.at}.{self.number}.{self.site}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """The place that a text names; raises ValueError."""
+        at, number, site = (*text.split(".", 2), "", "")[:3]
+        found = cls(_digits(at), _digits(number), site)
+        if str(found) != text:
+            raise ValueError("not a cursor that was given out here")
+        return found
+
+
+def _digits(text: str) -> int:
+    """A whole number that a store can hold."""
+    if text.isascii() and text.removeprefix("-").isdecimal() and len(text) <= 20 and abs(int(text)) < 1 << 63:
+        return int(text)
+    raise ValueError("not a cursor that was given out here")
+
+
+@dataclass(frozen=True, slots=True)
+class EventsQuery(EventQuery):
+    """A question to the events of any site."""
+
+    site: str | None = None
+    cursor: Cursor | None = None
+    """Only what follows: where the last page ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many of a type there were on a day of UTC."""
+
+    day: str
+    """As 2026-11-21."""
+    type: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +88,18 @@ class StoredEvent:
     event: Event
     ts: int
     site: str
+    at: int | None = field(default=None, compare=False)
+    """Where it stands among the events of all sites (`Cursor.at`), None where only this site's are known."""
 
     @property
     def id(self) -> int:
         """The event's id, which grows over restarts."""
         return self.event.id
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of this event in the list: where a page that ends with it ends."""
+        return Cursor(self.ts if self.at is None else self.at, self.event.id, self.site)
 
     def document(self) -> dict[str, Any]:
         """The event as the API, the stream and MongoDB have it (DESIGN section 4, "Events")."""
@@ -68,7 +133,13 @@ class MessageQuery:
     since: int | None = None
     until: int | None = None
     before: int | None = None
-    """Only messages with a smaller id: where the last page ended."""
+    """Only messages with a smaller id, which means something within one site."""
+    site: str | None = None
+    cursor: Cursor | None = None
+    """Only what follows: where the last page ended."""
+    prefix: Prefix | None = None
+    """Only UPDATEs that announce or withdraw it."""
+    match: Match = Match.EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +153,30 @@ class StoredMessage:
     neighbor: str | None
     direction: str | None
     line: str
+    site: str = ""
+    at: int | None = field(default=None, compare=False)
+    """As with events."""
+    mended: str | None = None
+    """Where `line` is no JSON but one of the broken lines that ExaBGP is known to write: what it says, as JSON."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of this message in the list: where a page that ends with it ends."""
+        return Cursor(self.ts if self.at is None else self.at, self.id, self.site)
 
     def document(self) -> dict[str, Any]:
         """The message as the API has it; `message` is ExaBGP's own JSON."""
         return {
             "id": self.id,
             "ts": rfc3339(self.ts),
+            "site": self.site,
             "time": None if self.time is None else rfc3339(self.time),
             "type": self.type,
             "neighbor": self.neighbor,
             "direction": self.direction,
             # ExaBGP 4.2 leaves raw control characters in strings, hence not strict.
-            "message": json.loads(self.line, strict=False),
+            "message": json.loads(self.line if self.mended is None else self.mended, strict=False),
+            **({} if self.mended is None else {"raw": self.line}),
         }
 
 
@@ -121,6 +204,26 @@ class EventStore(Protocol):
     def messages(self, query: MessageQuery) -> list[StoredMessage]:
         """The newest BGP messages that match."""
         ...
+
+    def counts(self, query: EventQuery | MessageQuery) -> list[Count]:
+        """How many match per day and type, the newest day first; limit and place do not matter."""
+        ...
+
+    def chain(self, number: int) -> list[StoredEvent]:
+        """An event, what caused it, what caused that, and so on, at most `LINKS`; empty: there is no such event."""
+        ...
+
+
+def any_site(query: EventQuery) -> EventsQuery:
+    """The question with all that may be asked of events."""
+    if isinstance(query, EventsQuery):
+        return query
+    return EventsQuery(**{each.name: getattr(query, each.name) for each in fields(query)})
+
+
+def day_of(microseconds: int) -> str:
+    """The day of UTC that a time lies in, as 2026-11-21."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).date().isoformat()
 
 
 def rfc3339(microseconds: int) -> str:

@@ -34,6 +34,7 @@ from exabgp_bfd.core.model import (
     Restored,
     Session,
     Silence,
+    Sites,
     Source,
     Stall,
     Start,
@@ -56,7 +57,9 @@ SHAPE_SECONDS = 3600
 _COMPRESS_FROM = 256
 """Bytes; a compressed text begins with zlib's 0x78, one that is not with a bracket."""
 
-Recorded = Start | Stop | Silence | Webhook | Notification | Clock | Stall | Order | Clear | Disabled | Reload | Note
+Recorded = (
+    Start | Stop | Silence | Webhook | Notification | Sites | Clock | Stall | Order | Clear | Disabled | Reload | Note
+)
 """What is kept as a row of its own; of notes only those that say that inputs were lost."""
 
 
@@ -281,7 +284,7 @@ def single_row(single: Single) -> tuple[str, bytes]:
             kind, document = "stop", {"reason": reason, "withdraw": withdraw}
         case Silence(device, reason):
             kind, document = "silence", {"device": device, "reason": reason}
-        case Webhook() | Notification():
+        case Webhook() | Notification() | Sites():
             kind, document = _report(event)
         case Clock(wall):
             kind, document = "clock", {"wall": wall}
@@ -300,9 +303,13 @@ def single_row(single: Single) -> tuple[str, bytes]:
     return kind, packed(document)
 
 
-def _report(event: Webhook | Notification) -> tuple[str, dict[str, Any]]:
-    """What somebody told of sessions."""
+def _report(event: Webhook | Notification | Sites) -> tuple[str, dict[str, Any]]:
+    """What somebody told of sessions, or of other sites."""
     match event:
+        case Sites(announced):
+            # In order of the targets, whatever the order in which they were heard.
+            heard = None if announced is None else {key: list(announced[key]) for key in sorted(announced)}
+            return "sites", {"announced": heard}
         case Webhook(device, reason, evidence, effect, actor):
             return "webhook", {
                 "device": device,
@@ -339,6 +346,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Input]] = {
     "notification": lambda told: Notification(
         told["device"], told["said"] and State(told["said"]), tuple(told["sessions"]), told["sure"], told["details"]
     ),
+    "sites": lambda told: Sites(_announced(told["announced"])),
     "clock": lambda told: Clock(float(told["wall"])),
     "stall": lambda told: Stall(float(told["seconds"])),
     "order": lambda told: Order(order_of(told)),
@@ -347,6 +355,10 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Input]] = {
     "reload": lambda told: Reload(Plan(), told["actor"], told["details"]),
     LOST: lambda told: Note(LOST, told["details"]),
 }
+
+
+def _announced(told: dict[str, list[str]] | None) -> dict[str, tuple[str, ...]] | None:
+    return None if told is None else {key: tuple(sites) for key, sites in told.items()}
 
 
 def lost(details: Mapping[str, Any]) -> Note:

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
@@ -39,8 +40,18 @@ from exabgp_bfd.core.model import (
 from exabgp_bfd.storage import database
 from exabgp_bfd.storage import journal as journal_module
 from exabgp_bfd.storage.journal import Journal
-from exabgp_bfd.storage.queries import MessageQuery, StoredEvent, order_from, order_text, route_from, route_text
+from exabgp_bfd.storage.queries import (
+    DAY,
+    MessageQuery,
+    StoredEvent,
+    day_of,
+    order_from,
+    order_text,
+    route_from,
+    route_text,
+)
 from exabgp_bfd.storage.reader import Reader
+from exabgp_bfd.storage.tail import Before, Tail
 
 SECONDS = 20.0
 T0 = 1_763_640_000_123_456
@@ -261,37 +272,6 @@ def test_an_order_that_cannot_be_read_is_forgotten_aloud(room: Room, caplog) -> 
     assert caplog.text.count("is forgotten") == 2
 
 
-def test_a_journal_of_the_layout_before_is_brought_up_to_date(room: Room, monkeypatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(database, "_VERSIONS", database._VERSIONS[:1])
-        room.path.parent.mkdir()
-        database.create(room.path)
-        with closing(sqlite3.connect(room.path, isolation_level=None)) as other:
-            database.prepare(other, room.path)
-            other.execute(
-                "INSERT INTO event VALUES (7, ?, 'fra1', NULL, 'x', '{}', NULL, NULL, NULL, NULL, NULL)", (T0,)
-            )
-            other.execute("INSERT INTO span VALUES ('event', 0, 1, ?, ?)", (T0, T0))
-            other.execute("INSERT INTO remembered VALUES ('dns', ?, ?, 7)", (ROUTE.key, route_text(ROUTE)))
-            other.execute("INSERT INTO meta VALUES ('generation', '7')")
-            assert other.execute("PRAGMA user_version").fetchone() == (1,)
-            journal_id = other.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()
-    journal, restored = room.journal()
-    assert (restored.last_event, [held.route for held in restored.believed]) == (7, [ROUTE])
-    assert (restored.overrides, restored.lift) == ((), None)
-    assert journal.set_aside is None
-    journal.start()
-    journal.together([event(8), RememberOrder("dns", DRAIN)], T0)
-    assert journal.stop()
-    assert room.ids() == [8, 7]
-    again, restored = room.journal()
-    assert restored.overrides == (DRAIN,)
-    assert again.meta("generation") == "7"
-    with closing(sqlite3.connect(room.path)) as other:
-        assert other.execute("PRAGMA user_version").fetchone() == (2,)
-        assert other.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone() == journal_id
-
-
 def test_a_damaged_journal_of_the_layout_before_tells_what_it_can(room: Room, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(database, "_VERSIONS", database._VERSIONS[:1])
@@ -319,6 +299,63 @@ def test_the_greatest_id_survives_the_deletion_of_every_event(room: Room) -> Non
     again.messages([update()], T0)
     flush(again)
     assert [message.id for message in room.reader().messages(MessageQuery())] == [2]
+
+
+def test_on_another_machine_a_journal_goes_on_under_a_new_name_and_with_other_ids(room: Room, monkeypatch) -> None:
+    machine = room.path.parent.with_name("machine-id")
+    monkeypatch.setattr(journal_module, "_MACHINE", machine)
+
+    def opened() -> tuple[int, str, Before]:
+        journal, restored = room.journal()
+        journal.start()
+        assert journal.stop()  # It ends as it should: that it came from elsewhere is enough.
+        tail = Tail(room.path)
+        name, before = tail.identity(), tail.before("event")
+        tail.close()
+        return restored.last_event, name, before
+
+    journal = room.running()
+    journal.record(event(41), T0)
+    journal.messages([update()], T0)
+    assert journal.stop()
+    last, first, before = opened()
+    assert (last, before.last) == (41, 0)
+    machine.write_text("1" * 32 + "\n")
+    assert opened() == (41, first, before)  # Where it was is not known until now.
+    assert opened() == (41, first, before)
+    machine.write_text("uninitialized\n")
+    assert opened() == (41, first, before)
+    machine.write_text("2" * 32 + "\n")
+    last, second, before = opened()
+    assert last == 41 + database.SKIP
+    assert second != first
+    assert before == Before(41, whole=True)
+    assert opened() == (last, second, before)
+    machine.write_text("1" * 32 + "\n")
+    assert opened()[1] not in (first, second)
+    again = room.running()
+    again.messages([update()], T0)
+    flush(again)
+    assert [message.id for message in room.reader().messages(MessageQuery())] == [2 + 2 * database.SKIP, 1]
+
+
+def test_a_file_begun_anew_on_another_machine_has_a_name_of_its_own(room: Room, monkeypatch) -> None:
+    machine = room.path.parent.with_name("machine-id")
+    monkeypatch.setattr(journal_module, "_MACHINE", machine)
+    machine.write_text("1" * 32 + "\n")
+    journal = room.running()
+    journal.record(event(1), T0)
+    assert journal.stop()
+    machine.write_text("2" * 32 + "\n")
+    journal = room.running()
+    tail = Tail(room.path)
+    names = [tail.identity()]
+    room.path.unlink()
+    journal.record(event(2), T0)
+    flush(journal)
+    names.append(tail.identity())
+    tail.close()
+    assert names[0] != names[1] == (journal.meta("journal") or "")[:8]
 
 
 def test_the_journals_own_keys_are_not_for_others(room: Room) -> None:
@@ -482,6 +519,7 @@ def test_messages_are_found_by_their_columns(room: Room) -> None:
     assert oldest.line.encode() == lines[0]
     assert oldest.document() == {
         "id": 1,
+        "site": "",
         "ts": "2025-11-20T12:00:00.123456Z",
         "time": "2025-11-20T12:00:00.500000Z",
         "type": "update",
@@ -1275,3 +1313,93 @@ def test_a_killed_process_has_kept_whatever_it_acknowledged(room: Room) -> None:
         (believed,) = restored.believed
         assert (believed.event, believed.route.med) == (restored.last_event, restored.last_event)
         assert journal.stop()
+
+
+def counted(room: Room, query: EventQuery | MessageQuery) -> dict[tuple[str, str], int]:
+    """How many there are by day and type, counted from the rows themselves."""
+    reader = room.reader()
+    wanted = replace(query, limit=10_000)
+    found: list[tuple[int, str]]
+    if isinstance(wanted, MessageQuery):
+        found = [(each.ts, each.type) for each in reader.messages(wanted)]
+    else:
+        found = [(each.ts, each.event.event_type) for each in reader.events(wanted)]
+    return dict(Counter((day_of(ts), kind) for ts, kind in found))
+
+
+QUERIES = [
+    EventQuery(),
+    EventQuery(event_type="bfd_failure"),
+    EventQuery(event_type="none"),
+    EventQuery(since=T0 + 5 * DAY // 2),
+    EventQuery(since=T0 + DAY, until=T0 + 3 * DAY),
+    EventQuery(until=T0 - 1),
+    MessageQuery(),
+    MessageQuery(type="update", since=T0 + DAY // 2, until=T0 + 2 * DAY),
+]
+
+
+def test_what_is_counted_over_everything_is_what_the_rows_say(room: Room) -> None:
+    journal = room.running(max_events=4_500)
+    for number in range(1, 5_001):
+        # Over days, with a clock that is set back once, and over several parts of the table.
+        ts = T0 + number * DAY // 1_000 - (DAY if 2_500 < number < 3_000 else 0)
+        journal.record(replace(event(number), event_type="bfd_failure" if number % 3 else "snmp_poll"), ts)
+    for number in range(2_000):
+        journal.messages([update(kind="update" if number % 2 else "state")], T0 + number * DAY // 600)
+        if number % 500 == 0:
+            flush(journal)
+    flush(journal)
+    until(lambda: len(room.reader().events(EventQuery(limit=10_000))) == 4_500)
+    for query in QUERIES:
+        told = {(each.day, each.type): each.count for each in room.reader().counts(query)}
+        assert told == counted(room, query), query
+    assert room.reader().counts(EventQuery())
+    assert journal.stop()
+    # What an older layout left has no tallies: its rows are counted, and those that came since too.
+    with closing(sqlite3.connect(room.path)) as connection, connection:
+        connection.execute("DELETE FROM tally WHERE part <> 1")
+    again = room.running()
+    again.record(event(5_001), T0)
+    flush(again)
+    for query in QUERIES:
+        told = {(each.day, each.type): each.count for each in room.reader().counts(query)}
+        assert told == counted(room, query), query
+
+
+def test_what_is_counted_over_everything_is_not_read(room: Room) -> None:
+    journal = room.running()
+    journal.record(event(1), T0)
+    flush(journal)
+    with closing(sqlite3.connect(room.path)) as connection, connection:
+        connection.execute("UPDATE tally SET type = 'told'")
+    assert [each.type for each in room.reader().counts(EventQuery())] == ["told"]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        (EventQuery(service="dns", event_type="a"), [5, 1]),
+        (EventQuery(service="dns", device="edge1"), [3]),
+        (EventQuery(service="dns", device="edge1", event_type="a"), []),
+        (EventQuery(service="dns"), [5, 3, 2, 1]),
+    ],
+)
+def test_questions_by_service_and_more(room: Room, query: EventQuery, numbers: list[int]) -> None:
+    journal = room.running()
+    for number, (kind, device, service) in enumerate(
+        [("a", None, "dns"), ("b", None, "dns"), ("b", "edge1", "dns"), ("a", "edge1", None), ("a", None, "dns")], 1
+    ):
+        journal.record(Event(number, kind, device, service=service), T0)
+    flush(journal)
+    assert [each.id for each in room.reader().events(query)] == numbers
+
+
+def test_what_was_sent_is_found_among_what_was_received(room: Room) -> None:
+    journal = room.running()
+    told = [("127.0.0.2", "receive"), ("127.0.0.2", "send"), ("127.0.0.3", "receive"), ("127.0.0.3", "send")]
+    journal.messages([update(peer, direction=direction) for peer, direction in told], T0)
+    flush(journal)
+    assert [each.id for each in room.reader().messages(MessageQuery(direction="send"))] == [4, 2]
+    assert [each.id for each in room.reader().messages(MessageQuery(direction="send", neighbor="127.0.0.2"))] == [2]
+    assert [each.id for each in room.reader().messages(MessageQuery(direction="send", type="update"))] == [4, 2]
