@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn
 import click
 
 from exabgp_bfd import __version__
+from exabgp_bfd.archiving import export_command, import_command, moment
 from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, SettingsError, glimpse, load
 from exabgp_bfd.core.model import Address, BfdError, ConfigError, Secret
 from exabgp_bfd.discover import discover_command
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "exabgp-bfd"
 ACTIONS = ("announce", "withdraw", "drain", "freeze")
-_AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -112,6 +109,8 @@ def commands() -> None:
 
 
 commands.add_command(discover_command)
+commands.add_command(export_command)
+commands.add_command(import_command)
 
 
 @commands.command()
@@ -409,7 +408,7 @@ def replay(config: Path, *, db: Path | None, since: str | None, until: str | Non
 
     What was observed is read from the journal; nothing is asked, and nothing is changed.
     """
-    begin, end = _moment("--since", since), _moment("--until", until)
+    begin, end = moment("--since", since), moment("--until", until)
     if begin is not None and end is not None and begin > end:
         raise click.UsageError("--since is after --until")
     if begin is not None and begin > time.time_ns() // 1000:
@@ -422,19 +421,6 @@ def replay(config: Path, *, db: Path | None, since: str | None, until: str | Non
         _say_json(rehearsal.document(report))
     else:
         _say(rehearsal.lines(report))
-
-
-def _moment(flag: str, text: str | None) -> int | None:
-    """Microseconds since the epoch, from RFC 3339 or how long ago."""
-    if text is None:
-        return None
-    if match := _AGO.fullmatch(text):
-        return max(0, time.time_ns() // 1000 - round(float(match[1]) * _UNITS[match[2]] * 1e6))
-    try:
-        return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    except (ValueError, TypeError, OverflowError):  # TypeError: without an offset it is no moment
-        remedy = "give RFC 3339 (2026-11-20T12:00:00Z), or how long ago (2h, 7d)"
-        raise click.UsageError(f"{flag}: {text!r} is no moment: {remedy}") from None
 
 
 @commands.command()

@@ -7,6 +7,7 @@ complain holds nothing.
 import ast
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ PURE = {
 }
 TELLS_THE_TIME = {"now", "today", "utcnow"}
 """What of datetime is a clock; the rest is arithmetic."""
-PROGRAMS = {"cli", "demo", "discover", "simulator"}
+PROGRAMS = {"archiving", "cli", "demo", "discover", "simulator"}
 """Run in a terminal by a person; `run`, the API process, is `app`."""
 LAZY = {"demo", "simulator", "remote", "replay", "proof", "stanza"}
 """What the cli needs for one command, and not to start the API process."""
-COMMANDS = {"discover"}
+COMMANDS = {"archiving", "discover"}
 """Commands in modules of their own: the cli imports them, and they import the rooms they need when they run."""
 
 
@@ -66,6 +67,7 @@ def parse(name: str, source: str, *, package: bool = False) -> Module:
     return Module(name, ast.parse(source), package)
 
 
+@cache
 def read_house() -> list[Module]:
     modules = []
     for path in sorted(HOUSE.rglob("*.py")):
@@ -82,7 +84,8 @@ def is_type_checking(node: ast.AST) -> bool:
     return False
 
 
-def imports(module: Module, names: set[str]) -> Iterator[Import]:
+@cache
+def imports(module: Module, names: frozenset[str]) -> tuple[Import, ...]:
     """Every import of a module; `names` are all modules of ours, to tell `from package import module` from a name."""
 
     def walk(node: ast.AST, *, lazy: bool, typing: bool) -> Iterator[Import]:
@@ -100,7 +103,7 @@ def imports(module: Module, names: set[str]) -> Iterator[Import]:
                 if isinstance(child, ast.AST):
                     yield from walk(child, lazy=lazy or function, typing=within)
 
-    yield from walk(module.tree, lazy=False, typing=False)
+    return tuple(walk(module.tree, lazy=False, typing=False))
 
 
 def absolute(module: Module, node: ast.ImportFrom) -> str:
@@ -117,7 +120,7 @@ def complaint(module: Module, line: int, text: str) -> str:
 
 def each_import(modules: Iterable[Module]) -> Iterator[tuple[Module, Import]]:
     modules = list(modules)
-    names = {module.name for module in modules}
+    names = frozenset(module.name for module in modules)
     for module in modules:
         for found in imports(module, names):
             yield module, found
