@@ -199,6 +199,16 @@ class StorageSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SitesSettings:
+    """How the sites of one MongoDB talk to each other; seconds."""
+
+    heartbeat: float = 5.0
+    """How often a site says that it is there."""
+    fresh: float = 20.0
+    """How long a site counts after it was heard of last, and how long we count as not cut off from the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """Who may sign reports, and what a report does; without secrets the webhook is closed."""
 
@@ -247,6 +257,7 @@ class Settings:
     """One for each of `plan.devices`, in the same order."""
     speaker: SpeakerSettings = field(default_factory=SpeakerSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
+    sites: SitesSettings = field(default_factory=SitesSettings)
     webhook: WebhookSettings = field(default_factory=WebhookSettings)
     api: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 8080))
     """None: the API is off."""
@@ -829,6 +840,8 @@ class _Table(BaseModel):
 
 class _Site(_Table):
     name: NameText | None = None
+    heartbeat: Annotated[float, Field(ge=0.5, le=300)] = SitesSettings().heartbeat
+    fresh: Annotated[float, Field(ge=1, le=3600)] = SitesSettings().fresh
 
 
 class _Speaker(_Table):
@@ -936,6 +949,7 @@ class _Service(_Table):
     disable_file: PathText | None = None
     on_disable: Literal["withdraw", "drain"] = "withdraw"
     lease: bool = False
+    keep_last: bool = False
     on_admin_down: ReadingName = "hold"
     on_missing: ReadingName = "down"
     on_unknown: ReadingName = "hold"
@@ -1653,6 +1667,7 @@ class _Build:
         self.check_communities(table, "service", index)
         self.check_require(index, table)
         self.check_watchdog(index, table)
+        self.check_keep_last(index, table)
         return Service(
             name=table.name,
             routes=self.targets(index, table),
@@ -1672,6 +1687,7 @@ class _Build:
             drain_time=table.drain_time,
             disable_file=None if table.disable_file is None else str(self.path(table.disable_file)),
             on_disable=Action.DRAIN if table.on_disable == "drain" else Action.WITHDRAW,
+            keep_last=table.keep_last,
         )
 
     def check_communities(self, table: _Service | _Change, *location: int | str) -> None:
@@ -1691,6 +1707,15 @@ class _Build:
                 self.place("service", index, "require"),
                 f"{table.require} sessions are required, but only {len(table.sessions)} are listed: "
                 f'list more, use "device/*", or require at most {len(table.sessions)}',
+            )
+
+    def check_keep_last(self, index: int, table: _Service) -> None:
+        """Who is the last, only the other sites can tell."""
+        if table.keep_last and self.table.storage.mongodb is None:
+            self.fail(
+                self.place("service", index, "keep_last"),
+                'needs the word of the other sites: set [storage] mongodb = "mongodb://..." to the one they share, '
+                "or leave keep_last out",
             )
 
     def check_watchdog(self, index: int, table: _Service) -> None:
@@ -2020,6 +2045,17 @@ class _Build:
             keep_inputs=table.keep_inputs,
         )
 
+    def sites(self) -> SitesSettings:
+        """How the sites talk; one that counts for less than two of its heartbeats would come and go."""
+        site = self.table.site
+        if site.fresh < 2 * site.heartbeat:
+            self.fail(
+                self.place("site", "fresh"),
+                f"must be at least twice the heartbeat ({site.heartbeat:g} s), not {site.fresh:g}: "
+                f"fresh = {4 * site.heartbeat:g} is usual",
+            )
+        return SitesSettings(site.heartbeat, site.fresh)
+
     def log(self) -> LogSettings:
         table = self.table.log
         return LogSettings(
@@ -2062,6 +2098,7 @@ class _Build:
                 self.leased(services),
             ),
             storage=self.storage(),
+            sites=self.sites(),
             webhook=self.webhook(),
             api=self.api_listen(),
             api_keys=self.api_keys(),
@@ -2224,6 +2261,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "reconcile": settings.plan.reconcile,
         "speaker": _plain(settings.speaker),
         "storage": _plain(settings.storage),
+        "sites": _plain(settings.sites),
         "webhook": _plain(settings.webhook),
         "api": "off" if settings.api is None else str(settings.api),
         "api_keys": [_plain(key) for key in settings.api_keys],

@@ -1858,13 +1858,44 @@ def test_overrides_keep_their_secrets():
     assert SECRET not in repr(Overrides(snmp_community=SECRET, webhook_secret=SECRET))
 
 
+# --- the other sites --------------------------------------------------------------------------------------------
+
+SHARED = "[storage]\nmongodb = 'mongodb://db1/bfd'\n"
+
+
+def test_how_sites_talk_and_which_service_stays_as_the_last(read):
+    settings = read(EDGE + DNS)
+    assert (settings.sites.heartbeat, settings.sites.fresh) == (5.0, 20.0)
+    assert settings.plan.services[0].keep_last is False
+    settings = read("[site]\nheartbeat = 2.0\nfresh = 4.0\n" + SHARED + EDGE + DNS + "keep_last = true\n")
+    assert (settings.sites.heartbeat, settings.sites.fresh) == (2.0, 4.0)
+    assert settings.plan.services[0].keep_last is True
+    assert describe(settings)["sites"] == {"heartbeat": 2.0, "fresh": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "said"),
+    [
+        (EDGE + DNS + "keep_last = true", "service[0].keep_last", "set [storage] mongodb ="),
+        (EDGE + DNS + "keep_last = 1", "service[0].keep_last", "must be true or false"),
+        ("[site]\nheartbeat = 11.0\n" + EDGE + DNS, "site.fresh", "at least twice the heartbeat (11 s)"),
+        ("[site]\nheartbeat = 0.1\n" + EDGE + DNS, "site.heartbeat", "must be at least 0.5"),
+        ("[site]\nfresh = 7200.0\n" + EDGE + DNS, "site.fresh", "must be at most 3600"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_with_the_remedy(write, text, place, said):
+    fault = fault_of(write(text))
+    assert fault.place.endswith(place)
+    assert said in fault.text
+
+
 # --- what we ship -----------------------------------------------------------------------------------------------
 
 
 def test_the_reference_loads_without_a_variable_and_shows_the_defaults(read):
     reference = load(CONF / "exabgp-bfd.toml", NO_FLAGS, {})
     plain = read(EDGE + DNS)
-    for part in ("speaker", "storage", "webhook", "api", "api_keys", "traps", "log", "site"):
+    for part in ("speaker", "storage", "sites", "webhook", "api", "api_keys", "traps", "log", "site"):
         assert getattr(reference, part) == getattr(plain, part), part
     for part in ("record_polls", "windows", "guard", "forget_after"):
         assert getattr(reference.plan, part) == getattr(plain.plan, part), part
