@@ -14,6 +14,7 @@ from exabgp_bfd.core.model import (
     EventQuery,
     Explanation,
     Order,
+    Prefix,
     Preview,
     Secret,
     Snapshot,
@@ -22,6 +23,72 @@ from exabgp_bfd.core.model import (
 from exabgp_bfd.web.auth import Key
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+ANY_SITE = "*"
+"""The site that stands for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventsFound:
+    """Events of any site, newest first; each with the place in the list that it ends."""
+
+    events: list[tuple[str, dict[str, Any]]]
+    store: str
+    """Who answered: `mongodb` knows all sites' events, `journal` only this site's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What a site does with one of its services."""
+
+    service: str
+    announced: bool
+    layer: str
+    since: int | None
+    """By that site's clock, microseconds since the epoch."""
+    targets: tuple[str, ...]
+    """What it announces and its ExaBGP took: prefixes, and `watchdog NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStands:
+    """What a site said last."""
+
+    site: str
+    age: float
+    """Seconds since it was heard of."""
+    fresh: bool
+    """Whether it counts."""
+    stands: tuple[Stand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BgpQuestion:
+    """A question to the BGP message store; what an endpoint does not know stays as it is."""
+
+    limit: int
+    neighbor: str | None = None
+    direction: str | None = None
+    type: str | None = None
+    family: str | None = None
+    kind: str | None = None
+    """`announce` or `withdraw`."""
+    prefix: Prefix | None = None
+    match: Literal["exact", "longer", "covering"] = "exact"
+    stale: bool | None = None
+    since: int | None = None
+    """Microseconds since the epoch, as `until`."""
+    until: int | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BgpFound:
+    """Documents, each with the place in the list that it ends, and who answered."""
+
+    items: list[tuple[str, dict[str, Any]]]
+    store: str
 
 
 class Backend(Protocol):
@@ -56,6 +123,12 @@ class Backend(Protocol):
     def events(self, query: EventQuery) -> list[dict[str, Any]]:
         """Event documents, newest first, at most `query.limit` of them; raises StoreError."""
 
+    def events_of(self, query: EventQuery, site: str | None, cursor: str | None) -> EventsFound:
+        """Event documents of a site (None: of all), what follows `cursor`.
+
+        Raises ValueError for a cursor that was not given out here, StoreError.
+        """
+
     def event(self, number: int) -> dict[str, Any] | None:
         """One event document, None where it is not kept (any more); raises StoreError."""
 
@@ -64,6 +137,18 @@ class Backend(Protocol):
 
         Raises ConfigError (place and remedy) when it is refused, StoreError when the journal refused, TimeoutError
         when `timeout` seconds passed: it may still hold.
+        """
+
+    def order_all(self, what: Order | Clear, timeout: float) -> int | None:
+        """Orders something of all sites; the event's id here, which is on disk, None where nothing changes here.
+
+        Raises ConfigError, StoreError (MongoDB refused too), TimeoutError as `order` does.
+        """
+
+    def everywhere(self, timeout: float) -> tuple[bool, list[SiteStands]] | None:
+        """Whether we are cut off from the other sites, and what each does; None: there are none to hear of.
+
+        May raise TimeoutError.
         """
 
     def explain(self, service: str) -> Explanation | None:
@@ -109,6 +194,21 @@ class Backend(Protocol):
 
     def snmp_cancel(self, ticket: str, actor: str) -> JobView | None:
         """Gives a job up and waits a moment for its end; None: no such ticket. Raises JobEndedError."""
+
+    def bgp_messages(self, asked: BgpQuestion) -> BgpFound:
+        """BGP messages, newest first. Raises, as those below, ValueError for a cursor of elsewhere, StoreError."""
+
+    def bgp_routes(self, asked: BgpQuestion) -> BgpFound:
+        """The routes that neighbours say now, in the order of neighbour, family and prefix."""
+
+    def bgp_history(self, asked: BgpQuestion) -> BgpFound:
+        """What was announced and withdrawn, newest first."""
+
+    def bgp_rates(self, asked: BgpQuestion) -> BgpFound:
+        """Routes a minute and neighbour, newest first."""
+
+    def bgp_neighbors(self) -> list[dict[str, Any]]:
+        """The neighbours and their tables; raises StoreError."""
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format, version 0.0.4."""

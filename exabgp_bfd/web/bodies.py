@@ -23,7 +23,7 @@ from exabgp_bfd.core.jobs import (
 )
 from exabgp_bfd.core.model import Action, Secret
 from exabgp_bfd.web.problems import Problem, pointed, pointer_token
-from exabgp_bfd.web.queries import Reason, microseconds
+from exabgp_bfd.web.queries import Reason, Scope, microseconds
 
 LONGEST_DAYS: Final = 3650
 LONGEST: Final = LONGEST_DAYS * 86400
@@ -197,15 +197,22 @@ class Lifting(_Body):
 
 
 class Overriding(Lifting):
-    """What is ordered of a service."""
+    """What is ordered of a service, here or (`all`) at every site."""
 
     action: Annotated[Action, PlainValidator(_action)]
+    scope: Scope = "site"
 
 
 class Clearing(_Body):
     """Why something is taken back, if anybody says."""
 
     reason: Reason | None = None
+
+
+class ClearingOverride(Clearing):
+    """Where it is taken back too: here, or (`all`) at every site."""
+
+    scope: Scope | None = None
 
 
 class Reloading(_Body):
@@ -375,6 +382,7 @@ def _explained(fault: Any, unknown: str) -> dict[str, str]:  # noqa: ANN401 - py
         "dict_type": "must be an object",
         "string_type": "must be a string",
         "bool_type": "must be true or false",
+        "literal_error": f"must be {fault.get('ctx', {}).get('expected')}",
     }
     return pointed(pointer, texts.get(fault["type"], fault["msg"].removeprefix("Value error, ")))
 

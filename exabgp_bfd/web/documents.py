@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
@@ -26,6 +27,7 @@ from exabgp_bfd.core.model import (
     Target,
     Watchdog,
 )
+from exabgp_bfd.web.backend import SiteStands, Stand
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
@@ -121,6 +123,25 @@ def service(view: ServiceView, calendar: Calendar) -> dict[str, Any]:
         ],
         "routes": [_route(route) for route in view.routes],
         "rule": _rule(view.service),
+    }
+
+
+def everywhere(name: str, stands: Sequence[tuple[SiteStands, Stand]]) -> dict[str, Any]:
+    """A service at every site; only fresh ones count for who announces it."""
+    return {
+        "service": name,
+        "announced_by": [site.site for site, stand in stands if stand.announced and site.fresh],
+        "sites": [
+            {
+                "site": site.site,
+                "fresh": site.fresh,
+                "state": "announced" if stand.announced else "withdrawn",
+                "since": None if stand.since is None else rfc3339(stand.since),
+                "layer": stand.layer,
+                "routes": list(stand.targets),
+            }
+            for site, stand in stands
+        ],
     }
 
 
@@ -234,6 +255,7 @@ def _rule(rule: Service) -> dict[str, Any]:
         "drain_time": rule.drain_time,
         "disable_file": rule.disable_file,
         "on_disable": rule.on_disable.value,
+        "keep_last": rule.keep_last,
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -21,14 +23,26 @@ SEEN_WITHIN: Final = 1.0
 
 def post(backend: Backend, what: Order | Clear) -> int:
     """Hands an order to the engine; the event's id, which is on disk. Raises a 422 or 503 Problem."""
-    try:
+    with _told_why("the journal refused: {}; the order may hold, but only until the next start"):
         return backend.order(what, ORDERED_WITHIN)
+
+
+def post_all(backend: Backend, what: Order | Clear) -> int | None:
+    """Orders something of all sites; the event's id here, None: nothing changes here. Raises a 422 or 503 Problem."""
+    with _told_why("{}; the order may hold nevertheless, at every site or only here: look before again"):
+        return backend.order_all(what, ORDERED_WITHIN)
+
+
+@contextmanager
+def _told_why(refused: str) -> Iterator[None]:
+    """Turns what an order may meet with into a Problem; `refused` says what it means that a store refused."""
+    try:
+        yield
     except ConfigError as error:
         raise misconfigured(error) from error
     except StoreError as error:
-        logger.warning("an order: the journal refused: %s", error)
-        detail = f"the journal refused: {error}; the order may hold, but only until the next start"
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=STORE_RETRY) from error
+        logger.warning("an order: %s", refused.format(error))
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, refused.format(error), retry_after=STORE_RETRY) from error
     except TimeoutError as error:
         logger.warning("an order: not on disk within %g seconds", ORDERED_WITHIN)
         detail = f"it was not on disk within {ORDERED_WITHIN:g} seconds; it may hold nevertheless: look before again"

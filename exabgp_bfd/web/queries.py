@@ -7,14 +7,26 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
+from ipaddress import ip_address, ip_network
 from itertools import islice
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from flask import Response, jsonify, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from exabgp_bfd.core.model import EventQuery, State
+from exabgp_bfd.core.model import EventQuery, Prefix, State
+from exabgp_bfd.web.backend import BgpQuestion
 from exabgp_bfd.web.problems import Problem
 
 MOST = 1000
@@ -61,6 +73,7 @@ def _reason(value: object) -> str:
 
 Reason = Annotated[str, PlainValidator(_reason)]
 Moment = Annotated[int, BeforeValidator(microseconds)]
+Scope = Literal["site", "all"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -87,7 +100,19 @@ class EventFilter(_Page):
     event_type: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     since: Moment | None = None
     until: Moment | None = None
-    cursor: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    site: Name | None = None
+    """Whose: another site's, or `*` for all of them; this site's where nothing is said."""
+    cursor: Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(max_length=400)] | None = Field(
+        default=None, union_mode="left_to_right"
+    )
+    """Where the page before ended: an event's id, or what was given out where a site was named."""
+
+    @field_validator("cursor", mode="after")
+    @classmethod
+    def _of_this_list(cls, cursor: int | str | None, info: ValidationInfo) -> int | str | None:
+        if isinstance(cursor, str) and info.data.get("site") is None:
+            raise ValueError("must be a whole number of at least 1: the next_cursor of the page before")
+        return cursor
 
     @model_validator(mode="after")
     def _in_order(self) -> EventFilter:
@@ -105,8 +130,85 @@ class EventFilter(_Page):
             event_type=self.event_type,
             since=self.since,
             until=self.until,
-            before=self.cursor,
+            before=self.cursor if isinstance(self.cursor, int) else None,
         )
+
+
+def _neighbor(value: object) -> str:
+    """A neighbour's address as ExaBGP writes it."""
+    try:
+        return str(ip_address(value)) if isinstance(value, str) else ""
+    except ValueError:
+        raise ValueError("must be the address of a neighbour") from None
+
+
+def _prefix(value: object) -> Prefix:
+    """A prefix; an address is the prefix of itself alone."""
+    try:
+        return ip_network(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"must be a prefix, as 192.0.2.0/24 or 2001:db8::/32: {error}") from None
+
+
+Direction = Literal["receive", "send"]
+
+
+class BgpFilter(_Page):
+    """Which of what neighbours and ExaBGP told each other."""
+
+    limit: Annotated[int, Field(ge=1)] = 50
+    neighbor: Annotated[str, BeforeValidator(_neighbor)] | None = None
+    direction: Direction | None = None
+    """`receive`: what neighbours told ExaBGP; `send`: what it told them."""
+    cursor: Annotated[str, Field(min_length=1, max_length=12_000)] | None = None
+
+    def question(self) -> BgpQuestion:
+        """The question to the store: one more than the page holds, which tells whether there is a next one."""
+        told = self.model_dump(exclude={"limit"})
+        return BgpQuestion(limit=self.size + 1, **told)
+
+
+class _Dated(BgpFilter):
+    since: Moment | None = None
+    until: Moment | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> _Dated:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
+
+
+class RateFilter(_Dated):
+    """Which rates."""
+
+
+class MessageFilter(_Dated):
+    """Which messages."""
+
+    type: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """As ExaBGP says; `gap` stands where some were dropped."""
+    prefix: Annotated[Prefix, PlainValidator(_prefix)] | None = None
+    match: Literal["exact", "longer", "covering"] = "exact"
+
+
+class ChangeFilter(_Dated):
+    """Which changes of routes."""
+
+    family: Name | None = None
+    kind: Literal["announce", "withdraw"] | None = None
+    prefix: Annotated[Prefix, PlainValidator(_prefix)] | None = None
+    match: Literal["exact", "longer", "covering"] = "exact"
+
+
+class RouteFilter(BgpFilter):
+    """Which routes of now."""
+
+    direction: Direction | None = "receive"
+    family: Name | None = None
+    prefix: Annotated[Prefix, PlainValidator(_prefix)] | None = None
+    match: Literal["exact", "longer", "covering"] = "exact"
+    stale: bool | None = None
 
 
 class SessionFilter(_Page):
@@ -121,6 +223,8 @@ class SessionFilter(_Page):
 class ServiceFilter(_Page):
     """Which services."""
 
+    scope: Scope = "site"
+    """Those of this site, or (`all`) of every site that is heard of."""
     cursor: Name | None = None
     """The name of the last service on the page before."""
 
@@ -131,6 +235,12 @@ class ReasonFilter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reason: Reason | None = None
+
+
+class ClearFilter(ReasonFilter):
+    """Why an override is taken back, and where."""
+
+    scope: Scope | None = None
 
 
 Filter = TypeVar("Filter", bound=BaseModel)
@@ -175,9 +285,12 @@ class Page(Generic[Item]):
         chosen = (item for item in sorted(items, key=key) if after is None or key(item) > after)
         return cls(list(islice(chosen, size + 1)), size, key)
 
-    def answer(self, name: str, render: Callable[[Item], dict[str, Any]]) -> Response:
-        """The page as `{name: [...], "next_cursor": ...}`, with the next page's address in a Link header (RFC 8288)."""
-        response = jsonify({name: [render(item) for item in self.items], "next_cursor": self.next_cursor})
+    def answer(self, name: str, render: Callable[[Item], dict[str, Any]], **more: object) -> Response:
+        """The page as `{name: [...], "next_cursor": ...}`, with the next page's address in a Link header (RFC 8288).
+
+        `more` stands beside the list.
+        """
+        response = jsonify({name: [render(item) for item in self.items], "next_cursor": self.next_cursor, **more})
         if self.next_cursor is not None:
             response.headers["Link"] = f'<{_address(self.next_cursor)}>; rel="next"'
         return response

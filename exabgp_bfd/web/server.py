@@ -23,7 +23,7 @@ from waitress.server import TcpWSGIServer
 
 from exabgp_bfd.core.model import ConfigError
 from exabgp_bfd.web import gate, problems
-from exabgp_bfd.web.api import events, guard, health, index, overrides, plan, services, sessions, snmp, webhook
+from exabgp_bfd.web.api import bgp, events, guard, health, index, overrides, plan, services, sessions, snmp, webhook
 from exabgp_bfd.web.auth import host_is_ours
 from exabgp_bfd.web.backend import Backend, WebSettings
 from exabgp_bfd.web.channel import Channel, Workers, is_busy
@@ -118,6 +118,7 @@ def create_app(backend: Backend, settings: WebSettings) -> Flask:
     app.register_blueprint(index.blueprint(backend))
     app.register_blueprint(health.blueprint(backend))
     app.register_blueprint(events.blueprint(backend))
+    app.register_blueprint(bgp.blueprint(backend))
     app.register_blueprint(sessions.blueprint(backend))
     app.register_blueprint(services.blueprint(backend))
     app.register_blueprint(overrides.blueprint(backend))

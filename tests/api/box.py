@@ -36,6 +36,7 @@ from exabgp_bfd.core.model import (
     Withdraw,
 )
 from exabgp_bfd.web.auth import Key, Role
+from exabgp_bfd.web.backend import BgpFound, BgpQuestion, EventsFound, SiteStands
 
 NOON = 1795176000 * 1_000_000
 """2026-11-20T12:00:00Z."""
@@ -190,11 +191,18 @@ class Box:
     webhooks: list[Webhook] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
     """How each webhook ended, in order."""
+    bgp: list[int] = field(default_factory=list)
+    """What is in each of the BGP lists."""
+    bgp_asked: list[tuple[str, BgpQuestion]] = field(default_factory=list)
     trouble: Exception | None = None
     """Raised by the store, for reading and for writing."""
     refusal: Exception | None = None
     """Raised for what would change something, or asks what would."""
     ordered: list[Order | Clear] = field(default_factory=list)
+    ordered_of_all: list[Order | Clear] = field(default_factory=list)
+    all_event: int | None = 61
+    sites_asked: list[str | None] = field(default_factory=list)
+    elsewhere: tuple[bool, list[SiteStands]] | None = None
     explanation: Explanation = EXPLANATION
     plan: Preview = PREVIEW
     previewed: list[Path | None] = field(default_factory=list)
@@ -230,6 +238,30 @@ class Box:
         found = [one for one in self.trail if query.before is None or one["id"] < query.before]
         return sorted(found, key=lambda one: -one["id"])[: query.limit]
 
+    def bgp_answer(self, what: str, asked: BgpQuestion) -> BgpFound:
+        if self.trouble:
+            raise self.trouble
+        self.bgp_asked.append((what, asked))
+        after = 0 if asked.cursor is None else int(asked.cursor.removeprefix("after "))
+        return BgpFound([(f"after {n}", {"n": n}) for n in self.bgp if n > after][: asked.limit], "journal")
+
+    def bgp_messages(self, asked: BgpQuestion) -> BgpFound:
+        return self.bgp_answer("messages", asked)
+
+    def bgp_routes(self, asked: BgpQuestion) -> BgpFound:
+        return self.bgp_answer("routes", asked)
+
+    def bgp_history(self, asked: BgpQuestion) -> BgpFound:
+        return self.bgp_answer("history", asked)
+
+    def bgp_rates(self, asked: BgpQuestion) -> BgpFound:
+        return self.bgp_answer("rates", asked)
+
+    def bgp_neighbors(self) -> list[dict[str, Any]]:
+        if self.trouble:
+            raise self.trouble
+        return [{"n": n} for n in self.bgp]
+
     def webhook(self, webhook: Webhook, timeout: float) -> int:
         self.entered.release()
         if self.held is not None and not self.held.wait(min(timeout, 30)):
@@ -243,6 +275,27 @@ class Box:
         if self.trouble:
             raise self.trouble
         return next((one for one in self.trail if one["id"] == number), None)
+
+    def events_of(self, query: EventQuery, site: str | None, cursor: str | None) -> EventsFound:
+        if self.trouble:
+            raise self.trouble
+        after = None if cursor is None else int(cursor.removeprefix("at "))
+        self.sites_asked.append(site)
+        mine = [one for one in self.trail if site is None or one["site"] == site]
+        found = [one for one in mine if after is None or one["id"] < after]
+        found.sort(key=lambda one: -one["id"])
+        return EventsFound([(f"at {one['id']}", one) for one in found[: query.limit]], "mongodb")
+
+    def order_all(self, what: Order | Clear, timeout: float) -> int | None:
+        assert timeout > 0
+        if self.refusal:
+            raise self.refusal
+        self.ordered_of_all.append(what)
+        return self.all_event
+
+    def everywhere(self, timeout: float) -> tuple[bool, list[SiteStands]] | None:
+        assert timeout > 0
+        return self.elsewhere
 
     def order(self, what: Order | Clear, timeout: float) -> int:
         assert timeout > 0

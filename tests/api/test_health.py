@@ -89,6 +89,11 @@ def test_the_root_lists_every_path(client):
     listed = {(*entry["methods"], entry["path"]): entry["role"] for entry in body["paths"]}
     assert listed == {
         ("GET", "/"): "read",
+        ("GET", "/bgp/history"): "read",
+        ("GET", "/bgp/messages"): "read",
+        ("GET", "/bgp/neighbors"): "read",
+        ("GET", "/bgp/rates"): "read",
+        ("GET", "/bgp/routes"): "read",
         ("GET", "/events"): "read",
         ("GET", "/guard"): "read",
         ("PUT", "/guard/lift"): "operate",

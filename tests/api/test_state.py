@@ -144,6 +144,7 @@ def test_a_service_tells_what_is_announced_since_when_and_why(client):
             "drain_time": 60.0,
             "disable_file": None,
             "on_disable": "withdraw",
+            "keep_last": False,
         },
     }
 

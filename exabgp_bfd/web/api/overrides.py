@@ -13,7 +13,7 @@ from exabgp_bfd.web.api.services import find_service
 from exabgp_bfd.web.backend import Backend
 from exabgp_bfd.web.gate import actor, needs
 from exabgp_bfd.web.problems import Problem
-from exabgp_bfd.web.queries import ReasonFilter, parse
+from exabgp_bfd.web.queries import ClearFilter, ReasonFilter, parse
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -23,38 +23,48 @@ def blueprint(backend: Backend) -> Blueprint:
     @api.put("/services/<name>/override")
     @needs("operate")
     def override(name: str) -> Response:
-        """Overrides a service's health: {action: announce|withdraw|drain|freeze, reason, ttl or expires}."""
+        """Overrides a service's health: {action: announce|withdraw|drain|freeze, reason, ttl or expires, scope}."""
         body = bodies.read(bodies.Overriding)
         find_service(backend.snapshot(), name)
         _, now = backend.clock()
         what = Override(name, body.action, actor(), body.reason, since=now / 1e6, expires=body.end(now))
-        event = orders.post(backend, Order(what))
-        return jsonify({"event": event, "override": documents.override(what), "service": _service(backend, name)})
+        event = orders.post_all(backend, Order(what)) if body.scope == "all" else orders.post(backend, Order(what))
+        answer = {"event": event, "override": documents.override(what), "service": _service(backend, name)}
+        return jsonify({**answer, "scope": body.scope})
 
     @api.delete("/services/<name>/override")
     @needs("operate")
     def clear(name: str) -> Response:
-        """Takes a service's override back; reason, in the query or the body."""
-        reason = reason_of_clearing()
-        if find_service(backend.snapshot(), name).override is None:
+        """Takes a service's override back, here or (scope) at every site; reason and scope in the query or the body."""
+        asked, told = parse(ClearFilter), bodies.read(bodies.ClearingOverride, optional=True)
+        what = Clear(name, actor(), _once("reason", asked.reason, told.reason) or "")
+        scope = _once("scope", asked.scope, told.scope) or "site"
+        view = find_service(backend.snapshot(), name)
+        if scope == "all":
+            event = orders.post_all(backend, what)
+        elif view.override is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"the service {name} has no override that could be taken back")
-        event = orders.post(backend, Clear(name, actor(), reason))
-        return jsonify({"event": event, "override": None, "service": _service(backend, name)})
+        else:
+            event = orders.post(backend, what)
+        return jsonify({"event": event, "override": None, "service": _service(backend, name), "scope": scope})
 
     return api
 
 
 def reason_of_clearing() -> str:
     """Why something is taken back, from the query or the body; empty where nobody says."""
-    asked = parse(ReasonFilter).reason
-    told = bodies.read(bodies.Clearing, optional=True).reason
+    return _once("reason", parse(ReasonFilter).reason, bodies.read(bodies.Clearing, optional=True).reason) or ""
+
+
+def _once(name: str, asked: str | None, told: str | None) -> str | None:
+    """What the query or the body says, and not both."""
     if asked is not None and told is not None:
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            "the reason stands in the query and in the body; give it once",
-            errors=[{"parameter": "reason", "detail": "stands in the body too"}],
+            f"the {name} stands in the query and in the body; give it once",
+            errors=[{"parameter": name, "detail": "stands in the body too"}],
         )
-    return asked or told or ""
+    return asked or told
 
 
 def _service(backend: Backend, name: str) -> dict[str, Any] | None:

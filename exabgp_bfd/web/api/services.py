@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify
 
 from exabgp_bfd.core.model import ServiceView, Snapshot, StoreError
 from exabgp_bfd.web import documents
-from exabgp_bfd.web.backend import Backend
+from exabgp_bfd.web.backend import Backend, SiteStands, Stand
 from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.problems import Problem
 from exabgp_bfd.web.queries import Page, ServiceFilter, parse
@@ -22,6 +22,8 @@ SHOWN: Final = 10
 """How many services are named to who asks for one that there is not."""
 CHAIN: Final = 20
 """Events that a chain of causes has at most."""
+EVERYWHERE_WITHIN: Final = 2.0
+"""Seconds for the main loop to tell of the other sites."""
 CHAINED_WITHIN: Final = 5.0
 """Seconds for reading them."""
 
@@ -33,8 +35,10 @@ def blueprint(backend: Backend) -> Blueprint:
     @api.get("/services")
     @needs("read")
     def services() -> Response:
-        """Services by name: state, since when, why, what is announced, what was confirmed; limit, cursor."""
+        """Services by name: state, since when, why, what is announced, what was confirmed; limit, cursor, scope."""
         chosen = parse(ServiceFilter)
+        if chosen.scope == "all":
+            return _everywhere(backend, chosen)
         snapshot = backend.snapshot()
         calendar = documents.Calendar(*backend.clock())
         page = Page.of(snapshot.services, _name, chosen.cursor, chosen.size)
@@ -58,6 +62,22 @@ def blueprint(backend: Backend) -> Blueprint:
         return jsonify({**documents.explanation(explanation), "chain": chain, "chain_incomplete": incomplete})
 
     return api
+
+
+def _everywhere(backend: Backend, chosen: ServiceFilter) -> Response:
+    """The services of all sites that are heard of: which announces each now, and since when by its own clock."""
+    found = backend.everywhere(EVERYWHERE_WITHIN)
+    if found is None:
+        fault = {"parameter": "scope", "detail": "needs [storage] mongodb, through which the sites hear of each other"}
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "this site knows of no other", errors=[fault])
+    cut_off, sites = found
+    services: dict[str, list[tuple[SiteStands, Stand]]] = {}
+    for site in sites:
+        for stand in site.stands:
+            services.setdefault(stand.service, []).append((site, stand))
+    page = Page.of(services.items(), lambda each: each[0], chosen.cursor, chosen.size)
+    heard = [{"site": each.site, "fresh": each.fresh, "heard_seconds_ago": round(each.age, 3)} for each in sites]
+    return page.answer("services", lambda each: documents.everywhere(*each), cut_off=cut_off, sites=heard)
 
 
 def find_service(snapshot: Snapshot, name: str) -> ServiceView:
