@@ -62,6 +62,7 @@ from exabgp_bfd.core.model import (
     Restored,
     Secret,
     Silence,
+    Sites,
     Snapshot,
     Source,
     SpeakerError,
@@ -74,12 +75,14 @@ from exabgp_bfd.core.model import (
     Withdraw,
 )
 from exabgp_bfd.desk import WebDesk
+from exabgp_bfd.early import EarlyLines
 from exabgp_bfd.host import HostWatch
 from exabgp_bfd.lease import Lease
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
 from exabgp_bfd.outline import service_lines, window_line
 from exabgp_bfd.routers import Routers, check
-from exabgp_bfd.speaker import dialect
+from exabgp_bfd.sites import Doors, OtherSites, SiteNow, Talk
+from exabgp_bfd.speaker import dialect, messages
 from exabgp_bfd.speaker.dialect import Dialect
 from exabgp_bfd.speaker.inquiry import Inquiry
 from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, take_over_stdio
@@ -87,6 +90,10 @@ from exabgp_bfd.starts import BUCKET, Count, StartFile
 from exabgp_bfd.storage.database import JournalInUseError
 from exabgp_bfd.storage.inputs import InputLog
 from exabgp_bfd.storage.journal import Journal
+from exabgp_bfd.storage.mongo import Shipper
+from exabgp_bfd.storage.mongo_address import Address
+from exabgp_bfd.storage.mongo_client import close, connect
+from exabgp_bfd.storage.mongo_reader import MongoReader
 from exabgp_bfd.storage.queries import PAGE
 from exabgp_bfd.storage.reader import Reader
 from exabgp_bfd.waiting import WaitingRoom
@@ -114,9 +121,12 @@ SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter while another, the loop's most of all, waits for it."""
 STOP_SECONDS = 0.6
 """How long an end waits for ExaBGP to take what was written, and meanwhile for the web's last answers."""
+SITES_STOP_SECONDS = 0.6
+"""How long an end tells the other sites of itself, meanwhile."""
+SHIPPER_STOP_SECONDS = 0.2
+"""How long it waits for MongoDB's answer: what was not acknowledged is sent again at the next start."""
 JOURNAL_STOP_SECONDS = 0.8
 """How long it then waits for the journal; ExaBGP kills us 2 s after its SIGTERM."""
-
 RESTART_SECONDS = 0.3
 """How long the web lives on after a reload that changes it."""
 RELOADED_WITHIN = 30.0
@@ -128,23 +138,24 @@ COMPLAINT_SECONDS = 60.0
 FAULT_PAUSE = 1.0
 """How soon the engine is asked again by the clock after a fault: what fell due may well fail again."""
 _OF_THE_WEB = ("api", "api_keys", "webhook")
-_OF_THE_START = ("site", "storage")
+_OF_THE_START = ("site", "storage", "sites")
 """What only another start can change."""
 _COUNTED_LAYERS = frozenset({"health", "start"})
 """Withdraws that these decided count against the guard's limit."""
 _SAID_AGAIN = "said again"
 """How the rule of a command begins that only repeats one that ExaBGP did not take."""
 
-_QUIET = frozenset({"snmp_poll", "route_confirmed"})
+_QUIET = frozenset({"snmp_poll", "route_confirmed", "route_overtaken"})
 _ALARMS = frozenset(
     {
         *("bfd_failure", "bfd_damped", "device_unreachable", "route_refused", "store_down", "guard_held"),
         *("message_quarantined", "order_refused", "reload_refused", "lease_expired"),
         *("neighbor_down", "neighbor_graceful_restart", "exabgp_warning", "route_unconfirmed", "reconciled"),
+        *("last_site_held", "site_conflict", "store_damaged", "store_replaced", "store_missing", "store_gap"),
     }
 )
 _PARENT = "exabgp"
-_WORLD = Poll | Silence | Notification | Tick | Webhook | Stall | Clock | Disabled | Order | Clear | Reload
+_WORLD = Poll | Silence | Notification | Tick | Webhook | Sites | Stall | Clock | Disabled | Order | Clear | Reload
 """What may change what is announced."""
 
 T = TypeVar("T")
@@ -195,11 +206,16 @@ class App:
         """How often ExaBGP has started us; None until it was counted."""
         self._held_for = 0.0
         self._lease: Lease | None = None
+        self._others: OtherSites | None = None
+        """None: no MongoDB, so nobody tells of other sites."""
         self._patient = patient
         self._stopping = asyncio.Event()
         self._stop_reason = ""
         self._stopped_by_operator = False
         self._journal: Journal | None = None
+        self._early = EarlyLines()
+        self._shipper: Shipper | None = None
+        """None: no MongoDB, so nothing is copied there."""
         self._engine: Engine | None = None
         self._routers: Routers | None = None
         self._inquiry: Inquiry | None = None
@@ -232,7 +248,7 @@ class App:
             stdin,
             stdout,
             deliver=self.handle,
-            store=self._store,
+            store=self._early.take,
             ended=self._end,
             answers=keeper.answers_are_on(os.environ),
         )
@@ -336,6 +352,7 @@ class App:
             keep_messages=settings.storage.keep_messages,
             max_events=settings.storage.max_events,
             keep_inputs=settings.storage.keep_inputs,
+            mend=_mend,
         )
         try:
             restored = self._without_lapsed(_with_exabgp(journal.open(), journal, settings.speaker.adopt_within))
@@ -365,9 +382,11 @@ class App:
         self._started = time.time_ns() // 1000
         self.pipe.ack_timeout = settings.speaker.ack_timeout
         journal.start()
+        self._early.hand_over(journal)
         self._engine = parts.engine
         self.routers = self._routers = parts.routers
         self._inputs = InputLog(journal)
+        self._shipper = self._copier(settings, journal)
         self._metrics = Metrics(__version__, self.snapshot, _clock, self._tallies(journal))
         self._ephemeral = _ephemeral_key(settings)
         self._set_watch(settings)
@@ -375,6 +394,9 @@ class App:
         self._begin(parts, Start(_introduction(settings, describe(settings), self.lifecycle())))
         self._watch.start(self.loop, parts.restored.wall, parts.made)
         self._take_lease(settings, parts.restored)
+        if self._shipper is not None:
+            self._shipper.start()
+        self._join_sites(settings, journal)
         if settings.api is not None and settings.file is not None:
             StartFile(settings.storage.path).note_listen(str(settings.file.absolute()), str(settings.api))
         self._begin_inquiry(settings)
@@ -428,6 +450,10 @@ class App:
         self._watch.stop()
         if self._inputs is not None:
             self._inputs.flush()
+        # What we announce goes with ExaBGP, and stays where only we end.
+        gone = not self._stopped_by_operator
+        leave = self._others.stop(SITES_STOP_SECONDS, gone=gone) if self._others is not None else asyncio.sleep(0)
+        leaving = asyncio.create_task(leave)
         tasks = [*self._tasks.values(), *self._errands]
         for task in tasks:
             if not task.cancelling():  # a web that is ending would be kept from it by a second word
@@ -439,10 +465,14 @@ class App:
             logger.warning("ExaBGP did not answer every withdraw within %g s", STOP_SECONDS)
         if self._timer is not None:
             self._timer.cancel()
+        # Before the journal, in which it notes how far it has come; its thread is a daemon's and may be left waiting.
+        if self._shipper is not None:
+            await asyncio.to_thread(self._shipper.stop, SHIPPER_STOP_SECONDS)
         # A request that the web still answers may be waiting for the journal, so that one does not wait for the web.
         if not await asyncio.to_thread(journal.stop, JOURNAL_STOP_SECONDS):
             logger.error("the journal could not take everything before the end")
         await ended
+        await leaving
         if self._lease is not None:
             self._lease.stop()
         if self._routers is not None:
@@ -541,6 +571,8 @@ class App:
             self._journal.together(kept, wall)
         events = [each for each in kept if isinstance(each, Event)]
         self._tell(event, written, events, said - now)
+        if self._others is not None and (written or kept or isinstance(event, Answer)):
+            self._others.touched()
         return events
 
     def _carry_out(
@@ -602,12 +634,66 @@ class App:
         if self._metrics is not None and not isinstance(event, Notification):
             self._metrics.count_poll(event.device, PollOutcome.OK if isinstance(event, Poll) else PollOutcome.TIMEOUT)
 
-    def _store(self, lines: Sequence[bytes], received: int) -> int:
-        """On the reader's thread."""
-        journal = self._journal
-        if journal is None:
-            return 0  # the pipe counts them as dropped
-        return journal.messages(lines, received)
+    # --- MongoDB and the other sites ----------------------------------------------------------------------------------
+
+    def _copier(self, settings: Settings, journal: Journal) -> Shipper | None:
+        """Who copies the journal to MongoDB, not yet at work."""
+        storage = settings.storage
+        if storage.mongodb is None:
+            return None
+
+        def told(kind: str, details: Mapping[str, Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everyone who could be told
+                self.loop.call_soon_threadsafe(self.handle, Note(kind, details))
+
+        return Shipper(
+            journal,
+            storage.path,
+            settings.site,
+            storage.mongodb,
+            told=told,
+            keep_events=storage.keep_events,
+            keep_messages=storage.keep_messages,
+            max_events=storage.max_events,
+            version=__version__,
+        )
+
+    def _join_sites(self, settings: Settings, journal: Journal) -> None:
+        """From here on we and the other sites that share our MongoDB hear of each other."""
+        mongodb = settings.storage.mongodb
+        if mongodb is None:
+            return
+        doors = Doors(self.handle, self._ordered, self._take_snapshot, lambda: self.settings.plan)
+        talk = Talk(settings.site, mongodb, settings.sites.heartbeat, settings.sites.fresh)
+        self._others = OtherSites(talk, journal, doors)
+        self._others.start(self.loop)
+
+    def order_all(self, what: Order | Clear, timeout: float) -> int | None:
+        """Orders something of all sites; its event's id here, on disk, None where it changes nothing here.
+
+        Raises ConfigError, StoreError (MongoDB or the journal did not take it), TimeoutError. Not on the loop's thread.
+        """
+        others, deadline = self._others, time.monotonic() + timeout
+        if others is None:
+            raise ConfigError(
+                "scope", "other sites are reached by [storage] mongodb, which is not set; leave scope out"
+            )
+
+        def objection() -> ConfigError | None:
+            return self._engine.objection(what, _monotonic()) if self._engine is not None else None
+
+        # A Clear without anything to clear here may mean something elsewhere.
+        objects = self.call(objection, timeout) if isinstance(what, Order) else None
+        if objects is not None:
+            raise objects
+        seen = others.post(what, max(0.1, deadline - time.monotonic()))
+        number = self.call(lambda: others.take_own(seen), max(0.1, deadline - time.monotonic()))
+        return None if number is None else self._on_disk(number, deadline)
+
+    def everywhere(self, timeout: float) -> tuple[bool, list[SiteNow]] | None:
+        """Whether we are cut off from the other sites, and what each does; None without MongoDB. Any thread."""
+        others = self._others
+        return None if others is None else self.call(others.everywhere, timeout)
 
     # --- the lease ----------------------------------------------------------------------------------------------
 
@@ -718,7 +804,11 @@ class App:
 
     def _report_store(self) -> None:
         journal = self._journal
-        if journal is None or journal.healthy is self._store_was_healthy:
+        if journal is None:
+            return
+        for note in journal.notes():
+            self.handle(note)
+        if journal.healthy is self._store_was_healthy:
             return
         self._store_was_healthy = journal.healthy
         if journal.healthy:
@@ -737,6 +827,9 @@ class App:
             store_queue=lambda: journal.counters().queued_events + journal.counters().queued_messages,
             store_dropped=lambda: journal.counters().dropped_messages + journal.counters().overflowed_events,
             store_errors=lambda: journal.counters().write_errors,
+            bgp_routes=lambda: journal.route_counters().routes,
+            bgp_routes_refused=lambda: journal.route_counters().refused_routes,
+            mongodb=None if self._shipper is None else self._shipper.counters,
             crashes=lambda: self.lifecycle()["crashes"],
             starts=lambda: self.lifecycle()["starts"],
             held=lambda: self._held_for,
@@ -754,7 +847,7 @@ class App:
             return
         server: WebServer | None = None
         building: asyncio.Future[WebServer] | None = None
-        reader = Reader(settings.storage.path)
+        reader = Reader(settings.storage.path, site=settings.site)
         try:
             said = ""
             while server is None:
@@ -790,7 +883,9 @@ class App:
             keys=tuple(Key(key.name, key.role, key.sha256) for key in settings.api_keys),
             ephemeral=self._ephemeral if not settings.api_keys else None,
         )
-        server = WebServer(create_app(WebDesk(self, reader), web), web)
+        shipper = self._shipper
+        mongodb = None if shipper is None else MongoReader(shipper, reader, self.settings.site)
+        server = WebServer(create_app(WebDesk(self, reader, mongodb), web), web)
         server.start()
         return server
 
@@ -864,18 +959,17 @@ class App:
 
     def order(self, what: Order | Clear, timeout: float) -> int:
         """Hands an operator's word to the engine; its event's id, on disk. Raises ConfigError. Not on the loop."""
-
         deadline = time.monotonic() + timeout
+        return self._on_disk(self.call(lambda: self._ordered(what), timeout), deadline)
 
-        def act() -> int | None:
-            objection = self._engine.objection(what, _monotonic()) if self._engine is not None else None
-            if objection is not None:
-                raise objection
-            events = self._events_of(what)
-            self._snapshot = None  # who asked looks next at what came of it
-            return _own_event(what, events)
-
-        return self._on_disk(self.call(act, timeout), deadline)
+    def _ordered(self, what: Order | Clear) -> int | None:
+        """Hands an operator's word to the engine; its event's id. Raises ConfigError."""
+        objection = self._engine.objection(what, _monotonic()) if self._engine is not None else None
+        if objection is not None:
+            raise objection
+        events = self._events_of(what)
+        self._snapshot = None  # who asked looks next at what came of it
+        return _own_event(what, events)
 
     def explain(self, service: str) -> Explanation | None:
         """Why a service is, or is not, announced. Any thread but the loop's."""
@@ -895,6 +989,8 @@ class App:
         def act() -> Preview:
             if self._engine is None:
                 raise TimeoutError("not started yet")
+            if self._others is not None:
+                self._others.expect(checked.settings.plan)
             return self._engine.preview(checked.settings.plan, _monotonic(), checked.disabled)
 
         return checked.settings.file, self.call(act, max(0.0, deadline - time.monotonic()))
@@ -947,14 +1043,20 @@ class App:
             raise TimeoutError("we are stopping")
         before = self.settings
         self._open_log(checked.settings.log)
+        if self._others is not None:
+            self._others.expect(checked.settings.plan)  # the engine must know of others before it decides by that plan
         needs_restart = [name for name in _OF_THE_START if getattr(checked.settings, name) != getattr(before, name)]
-        settings = self.settings = replace(checked.settings, site=before.site, storage=before.storage)
+        settings = self.settings = replace(
+            checked.settings, site=before.site, storage=before.storage, sites=before.sites
+        )
         details = {
             "file": str(settings.file) if settings.file is not None else None,
             "needs_restart": needs_restart,
         }
         self._set_watch(settings)
         number = self.handle(Reload(settings.plan, actor, details, checked.disabled))
+        if self._others is not None:
+            self._others.reloaded()
         # To the engine they are no news, but to the input log, in which a reload has no plan and no files.
         self._watch.seen(checked.there)
         self.pipe.ack_timeout = settings.speaker.ack_timeout
@@ -1039,6 +1141,8 @@ def plan_lines(settings: Settings) -> Iterator[str]:
     for device in settings.targets:
         check(device)  # as `run` will: an engine that is not installed here is a ConfigError
         yield f"device {device.name}: {device.host} port {device.port}, every {device.interval:g} s, {device.profile}"
+    if settings.storage.mongodb is not None:
+        yield f"copy of the journal: {_understood(settings.storage.mongodb)}"
     for window in settings.plan.windows:
         yield window_line(window)
     if settings.plan.guard.max_withdrawn is not None or settings.plan.guard.max_share is not None:
@@ -1053,6 +1157,17 @@ def plan_lines(settings: Settings) -> Iterator[str]:
         yield f"lease: the routes of {', '.join(speaker.leased)} are withdrawn {after}"
     for service in settings.plan.services:
         yield from service_lines(service)
+
+
+def _understood(uri: Secret) -> str:
+    """What may be shown of MongoDB's URI, which the driver understands; raises ConfigError."""
+    address = Address(uri)
+    if not uri.reveal().startswith("mongodb+srv:"):  # the driver would ask DNS, which may know nothing here
+        try:
+            close(connect(address))
+        except StoreError as error:
+            raise ConfigError("storage.mongodb", str(error).removeprefix("[storage] mongodb: ")) from None
+    return str(address)
 
 
 def signature_header(secret: Secret, body: bytes) -> str:
@@ -1200,9 +1315,16 @@ def _with_exabgp(restored: Restored, journal: Journal, adopt_within: float) -> R
     parent = _parent()
     before, alive = journal.meta(_PARENT), journal.meta("alive")
     journal.put_meta(_PARENT, parent)
+    journal.speaker(parent)
     kept = before == parent
     age = time.time() - int(alive) / 1e6 if alive is not None else float("inf")
     return replace(restored, rib_kept=kept, expired=not kept and age > adopt_within)
+
+
+def _mend(line: bytes) -> Mapping[str, Any] | None:
+    """What a line of ExaBGP says that is one of the broken ones that it is known to write."""
+    told = messages.parse(line)
+    return told.document if isinstance(told, messages.Message) else None
 
 
 def _parent() -> str:

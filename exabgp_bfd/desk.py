@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from exabgp_bfd import __version__
-from exabgp_bfd.core.model import EventQuery
+from exabgp_bfd.bgp_desk import BgpDesk
+from exabgp_bfd.core.model import EventQuery, StoreError
+from exabgp_bfd.storage.mongo_reader import MongoReader, Stores
+from exabgp_bfd.storage.queries import Cursor, EventsQuery
 from exabgp_bfd.storage.reader import Reader
+from exabgp_bfd.web.backend import EventsFound, SiteStands, Stand
 
 if TYPE_CHECKING:
     from exabgp_bfd.app import App
 
 
-class WebDesk:
+class WebDesk(BgpDesk):
     """What the web room may ask of us; every method may be called on any thread and is bounded in time."""
 
     version = __version__
 
-    def __init__(self, app: App, reader: Reader) -> None:
+    def __init__(self, app: App, reader: Reader, mongodb: MongoReader | None = None) -> None:
         self._app = app
-        self._reader = reader
+        super().__init__(reader)
+        self._stores = Stores(reader, mongodb)
         self.site = app.settings.site
         self.snapshot = app.snapshot
         self.started = app.started
@@ -30,6 +36,7 @@ class WebDesk:
         self.count_webhook = app.count_webhook
         self.journal_healthy = app.journal_healthy
         self.order = app.order
+        self.order_all = app.order_all
         self.explain = app.explain
         self.preview = app.preview
         self.reload = app.reload
@@ -64,6 +71,34 @@ class WebDesk:
     def events(self, query: EventQuery) -> list[dict[str, Any]]:
         """Event documents, newest first."""
         return [stored.document() for stored in self._reader.events(query)]
+
+    def events_of(self, query: EventQuery, site: str | None, cursor: str | None) -> EventsFound:
+        """Event documents of a site, or of all, newest first; raises ValueError for what is no cursor."""
+        asked = {each.name: getattr(query, each.name) for each in fields(EventQuery)}
+        question = EventsQuery(**asked, site=site, cursor=None if cursor is None else Cursor.parse(cursor))
+        answer = self._stores.ask(lambda store: store.events(question))
+        if answer.store == "journal" and site not in (None, self.site):
+            raise StoreError(f"only MongoDB knows the events of {site}, and it is not set or does not answer")
+        return EventsFound([(str(stored.cursor), stored.document()) for stored in answer.value], answer.store)
+
+    def everywhere(self, timeout: float) -> tuple[bool, list[SiteStands]] | None:
+        """What each site does; None without MongoDB."""
+        found = self._app.everywhere(timeout)
+        if found is None:
+            return None
+        cut_off, sites = found
+        return cut_off, [
+            SiteStands(
+                each.site,
+                each.age,
+                each.fresh,
+                tuple(
+                    Stand(stand.service, stand.announced, stand.layer, stand.since, stand.targets)
+                    for stand in each.stands
+                ),
+            )
+            for each in sites
+        ]
 
     def event(self, number: int) -> dict[str, Any] | None:
         """One event document, None where it is not kept (any more)."""

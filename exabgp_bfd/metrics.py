@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -44,6 +44,38 @@ class WebhookOutcome(StrEnum):
     """No secret is configured, or it could not be put on disk in time."""
 
 
+class Copy(Protocol):
+    """How the copy of the journal in MongoDB stands."""
+
+    @property
+    def up(self) -> bool | None:
+        """Whether it took what it was last given; None: it was not asked yet."""
+
+    @property
+    def shipped(self) -> Mapping[str, int]:
+        """Records that it acknowledged, by kind."""
+
+    @property
+    def duplicates(self) -> int:
+        """Records that were there already."""
+
+    @property
+    def set_aside(self) -> int:
+        """Records that it refuses."""
+
+    @property
+    def errors(self) -> int:
+        """Attempts that failed."""
+
+    @property
+    def behind_rows(self) -> int:
+        """Records that it lacks."""
+
+    @property
+    def behind_seconds(self) -> float:
+        """The age of the oldest of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tallies:
     """Totals and depths that other rooms keep; each is called at scrape time on a web thread and must not block."""
@@ -55,6 +87,11 @@ class Tallies:
     """Records that wait for the journal now."""
     store_dropped: Callable[[], float]
     store_errors: Callable[[], float]
+    bgp_routes: Callable[[], float]
+    """Routes in the tables of what neighbours say, and of what they are told."""
+    bgp_routes_refused: Callable[[], float]
+    mongodb: Callable[[], Copy] | None
+    """None: no copy is kept there."""
     crashes: Callable[[], float]
     """Processes of ours that died and were replaced since ExaBGP started us."""
     starts: Callable[[], float]
@@ -262,6 +299,13 @@ class _TallyCollector(Collector):
         )
         yield _total("store_dropped", "Records dropped before they were stored.", tallies.store_dropped)
         yield _total("store_errors", "Refusals of the journal.", tallies.store_errors)
+        routes = "Routes in the tables of what neighbours say and are told."
+        yield GaugeMetricFamily(f"{_PREFIX}_bgp_routes", routes, value=tallies.bgp_routes())
+        yield _total(
+            "bgp_routes_refused", "Announcements for which the tables had no room.", tallies.bgp_routes_refused
+        )
+        if tallies.mongodb is not None:
+            yield from _copy_families(tallies.mongodb())
         yield _total("crashes", "Processes of ours that died and were replaced.", tallies.crashes)
         yield GaugeMetricFamily(
             f"{_PREFIX}_starts",
@@ -278,6 +322,19 @@ class _TallyCollector(Collector):
         for state, value in tallies.jobs_now().items():
             now.add_metric([state], value)
         yield now
+
+
+def _copy_families(copy: Copy) -> Iterator[Metric]:
+    def gauge(name: str, text: str, value: float) -> Metric:
+        return GaugeMetricFamily(f"{_PREFIX}_mongodb_{name}", text, value=value)
+
+    yield gauge("up", "1 while MongoDB takes what it is given, 0 while not or not yet.", 1.0 if copy.up else 0.0)
+    yield _totals("mongodb_shipped", "Records that MongoDB has acknowledged.", "kind", lambda: copy.shipped)
+    yield _total("mongodb_duplicates", "Records that were there already.", lambda: copy.duplicates)
+    yield _total("mongodb_set_aside", "Records that MongoDB refuses.", lambda: copy.set_aside)
+    yield _total("mongodb_errors", "Attempts that MongoDB failed.", lambda: copy.errors)
+    yield gauge("behind_records", "Records that MongoDB lacks.", copy.behind_rows)
+    yield gauge("behind_seconds", "The age of the oldest record that MongoDB lacks.", copy.behind_seconds)
 
 
 def _totals(name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> Metric:

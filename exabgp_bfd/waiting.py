@@ -98,8 +98,8 @@ class WaitingRoom:
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
             pass  # whoever does not ask gets no answer
         except asyncio.CancelledError:
+            # Only `close` cancels it. Not raised on: asyncio before 3.12 would log that as a fault, with a traceback.
             writer.transport.abort()
-            raise
         finally:
             self._clients.discard(task)
             writer.close()

@@ -307,7 +307,7 @@ class Pipe:
         # Only the last word for a target is worth sending.
         for command in commands:
             self.counters.overtaken += 1
-            self._later(Answer(command.command, Outcome.TIMEOUT, "overtaken before it could be written"))
+            self._later(Answer(command.command, Outcome.OVERTAKEN, "another word on the same target went before it"))
 
     def _queue(self, command: Command, line: bytes) -> None:
         self._is_put(command, there=self._backlog.put(Waiting(command, line, self._speech)))

@@ -212,3 +212,24 @@ def test_a_leak_shows_as_a_slope_of_the_second_half(measuring):
     said = "\n".join(soak.notes({"gufo, v2c": figures}))
     assert "+25.9 MB in thirty days" in said
     assert "9 descriptors became 10" in said
+
+
+def test_the_stores_answer_every_question_and_retention_leaves_a_plateau(tmp_path):
+    file = tmp_path / "figures.json"
+    done = bench("stores", "--quick", "--no-mongodb", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())["measures"]["stores"]["situations"]
+    asked = {name: each for name, each in figures.items() if name.startswith("journal: ")}
+    assert len(asked) > 60
+    assert not [name for name, each in asked.items() if "NO ANSWER" in each["how"]]
+    assert asked["journal: chain of causes"]["rows"] == 64
+    assert asked["journal: events by service and type"]["how"] == "event_service_type"
+    assert asked["journal: messages by direction, none"]["how"] == "message_sent"
+
+
+def test_runs_of_a_feed_become_one_row(measuring):
+    together = measuring("bgp").together
+    run = {"lines_a_second": 100.0, "stored": 10, "blocked_longest_ms": 1.0, "reactions_ns": [1_000_000]}
+    found = together([run, {**run, "lines_a_second": 300.0, "blocked_longest_ms": 7.0, "reactions_ns": [3_000_000]}])
+    assert (found["lines_a_second"], found["stored"], found["blocked_longest_ms"]) == (200.0, 20, 7.0)
+    assert (found["samples"], found["max_ms"]) == (2, 3.0)

@@ -203,6 +203,31 @@ def test_check_shows_no_secret(exabgp_bfd, file):
     assert "-secret" not in "".join([*out, *err])
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://u:s3cr-3t@",
+        "mongodb://u:s3cr/3t@h/db",
+        "mongodb://u:s3cr-3t@h/db?tls=perhaps",
+        "mongodb://h:99999/",
+    ],
+)
+def test_check_refuses_a_uri_that_the_driver_does_not_understand(exabgp_bfd, file, uri):
+    file.write_text(f'[storage]\nmongodb = "{uri}"\n{SERVICE}')
+    status, out, err = exabgp_bfd("check", file)
+    assert (status, len(err)) == (2, 1), err
+    assert err[0].startswith("exabgp-bfd: storage.mongodb: ")
+    assert "is not understood" in err[0]
+    assert not [part for part in ("s3cr", "3t@") if part in "".join([*out, *err])]
+
+
+def test_check_shows_where_the_copy_goes_without_its_secret(exabgp_bfd, file):
+    file.write_text(f'[storage]\nmongodb = "mongodb://u:secret@db1,db2/x?replicaSet=rs0"\n{SERVICE}')
+    status, out, err = exabgp_bfd("check", file)
+    assert (status, err) == (0, [])
+    assert "copy of the journal: mongodb://***@db1,db2/x?replicaSet=rs0" in out
+
+
 # --- sign ---------------------------------------------------------------------------------------------------------
 
 

@@ -1051,6 +1051,16 @@ def test_a_refused_command_leads_back_to_its_decision():
     assert bench.chain(refused.id) == ["route_refused", "route_announce", "snmp_poll"]
 
 
+def test_an_announce_that_its_withdraw_overtook_was_refused_by_nobody():
+    bench = Bench(service("dns", "edge1/*", confirm=False))
+    (announce,) = commands(bench.poll(a=UP))
+    (withdraw,) = commands(bench.poll(a=DOWN, after=0.1))
+    (overtaken,) = events(bench.take(Answer(announce.command, Outcome.OVERTAKEN, "another word went before it")))
+    assert (overtaken.event_type, overtaken.cause) == ("route_overtaken", announce.command)
+    assert overtaken.details == {"prefix": str(V4), "by": withdraw.command}
+    assert not commands(bench.take(Tick(), 5.0)), "what was overtaken is not said again"
+
+
 def test_looks_of_two_sessions_under_way_together_keep_their_own_causes():
     bench = Bench(service("dns", "edge1/*"))
     bench.poll(a=UP, b=UP)

@@ -20,6 +20,7 @@ from exabgp_bfd.core.model import (
     State,
 )
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies, WebhookOutcome
+from exabgp_bfd.storage.mongo import Shipped
 
 NOON = 1795176000
 
@@ -63,8 +64,9 @@ class World:
         self.counts = {name: index + 1 for index, name in enumerate(Tallies.__dataclass_fields__)}
         for name in ("polling", "notifications", "jobs", "jobs_now"):
             self.counts[name] = {f"{name} one": 7.0, f"{name} two": 8.0}
-        tallies = Tallies(**{name: (lambda name=name: self.counts[name]) for name in self.counts})
-        self.metrics = Metrics("1.2.3", lambda: self.snapshot, lambda: (100.0, NOON * 1_000_000), tallies)
+        self.counts["mongodb"] = Shipped(True, {"event": 5, "message": 6}, 1, 2, 30, 4.5, 3, "no answer")
+        self.tallies = Tallies(**{name: (lambda name=name: self.counts[name]) for name in self.counts})
+        self.metrics = Metrics("1.2.3", lambda: self.snapshot, lambda: (100.0, NOON * 1_000_000), self.tallies)
 
     def scrape(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """Each sample by its name and its labels' values."""
@@ -106,6 +108,9 @@ def test_each_family_is_explained_once(world):
             "service_ordered",
             "guard_held_services",
             "guard_blind",
+            *("mongodb_up", "mongodb_shipped_total", "mongodb_duplicates_total", "mongodb_set_aside_total"),
+            *("mongodb_errors_total", "mongodb_behind_records", "mongodb_behind_seconds"),
+            *("bgp_routes", "bgp_routes_refused_total"),
             "route_announced",
             "route_refused",
             "route_commands_total",
@@ -189,6 +194,8 @@ def test_the_other_rooms_totals_are_asked_at_each_scrape(world):
         "store_queue": "store_queue_records",
         "store_dropped": "store_dropped_total",
         "store_errors": "store_errors_total",
+        "bgp_routes": "bgp_routes",
+        "bgp_routes_refused": "bgp_routes_refused_total",
         "crashes": "crashes_total",
         "starts": "starts",
         "held": "start_held_seconds",
@@ -214,6 +221,22 @@ def test_what_other_rooms_count_by_kind_is_labelled(world, name, series):
     world.counts[name] = {f"{name} one": 1.0, f"{name} two": 2.0}
     samples = world.scrape()
     assert (samples[series, (f"{name} one",)], samples[series, (f"{name} two",)]) == (1.0, 2.0)
+
+
+def test_the_copy_in_mongodb_is_told_of_where_there_is_one(world):
+    series = {name: value for (name, _), value in world.scrape().items() if name.startswith("mongodb_")}
+    assert series == {
+        "mongodb_up": 1.0,
+        "mongodb_shipped_total": 6.0,
+        "mongodb_duplicates_total": 1.0,
+        "mongodb_set_aside_total": 2.0,
+        "mongodb_errors_total": 3.0,
+        "mongodb_behind_records": 30.0,
+        "mongodb_behind_seconds": 4.5,
+    }
+    world.tallies = replace(world.tallies, mongodb=None)
+    world.metrics = Metrics("1.2.3", lambda: world.snapshot, lambda: (100.0, NOON * 1_000_000), world.tallies)
+    assert not [name for name, _ in world.scrape() if name.startswith("mongodb_")]
 
 
 def test_bounded_counters_start_at_zero_so_that_their_first_rise_is_seen(world):

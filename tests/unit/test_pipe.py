@@ -304,11 +304,11 @@ def test_a_newer_command_for_a_prefix_overtakes_the_older(no_window):
         exabgp.pipe.send(announce(first + 5, 70_002, med=2))  # overtakes the other attributes
         overtaken = await exabgp.told(3)
         assert [(answer.command, answer.outcome) for answer in overtaken] == [
-            (first, Outcome.TIMEOUT),
-            (first + 2, Outcome.TIMEOUT),
-            (first + 4, Outcome.TIMEOUT),
+            (first, Outcome.OVERTAKEN),
+            (first + 2, Outcome.OVERTAKEN),
+            (first + 4, Outcome.OVERTAKEN),
         ]
-        assert all("overtaken" in answer.text for answer in overtaken)
+        assert all("went before it" in answer.text for answer in overtaken)
         lines = await exabgp.reads_lines(waits + 4)
         assert lines[waits:] == [
             said(withdraw(0, 70_000)),
@@ -356,7 +356,7 @@ def test_a_newer_command_for_a_watchdog_overtakes_the_older_and_no_other(no_wind
         exabgp.pipe.send(Announce(first + 1, "web", web))
         exabgp.pipe.send(Withdraw(first + 2, "dns", dns))  # overtakes the announce
         (overtaken,) = await exabgp.told(1)
-        assert (overtaken.command, overtaken.outcome) == (first, Outcome.TIMEOUT)
+        assert (overtaken.command, overtaken.outcome) == (first, Outcome.OVERTAKEN)
         lines = await exabgp.reads_lines(waits + 3)
         assert lines[waits:] == [
             b"withdraw watchdog dns\n",
@@ -479,8 +479,8 @@ def test_a_withdraw_takes_out_the_announce_that_waits():
         exabgp.pipe.send(withdraw(132, 1_000))  # all neighbours, among them that one
         exabgp.reads()
         assert [(answer.command, answer.outcome) for answer in await exabgp.told(2)] == [
-            (128, Outcome.TIMEOUT),
-            (130, Outcome.TIMEOUT),
+            (128, Outcome.OVERTAKEN),
+            (130, Outcome.OVERTAKEN),
         ]
         assert exabgp.pipe.counters.overtaken == 2
         exabgp.says(DONE * 130)
@@ -553,7 +553,7 @@ def test_a_full_queue_says_so_and_counts(monkeypatch, no_window):
         answers = await exabgp.told(3)
         assert [(answer.command, answer.outcome) for answer in answers] == [
             (1_000_001, Outcome.TIMEOUT),
-            (waits, Outcome.TIMEOUT),
+            (waits, Outcome.OVERTAKEN),
             (1_000_005, Outcome.TIMEOUT),
         ]
         assert ["queue full" in answer.text for answer in answers] == [True, False, True]
@@ -619,7 +619,7 @@ def test_a_withdraw_takes_out_what_is_held():
         exabgp.pipe.speech = Speech()
         exabgp.pipe.send(announce(1))
         exabgp.pipe.send(withdraw(2, 1))
-        assert [(answer.command, answer.outcome) for answer in await exabgp.told(1)] == [(1, Outcome.TIMEOUT)]
+        assert [(answer.command, answer.outcome) for answer in await exabgp.told(1)] == [(1, Outcome.OVERTAKEN)]
         exabgp.pipe.speech = SPEECH
         assert exabgp.reads() == [said(withdraw(0, 1))]
 
