@@ -12,4 +12,6 @@ MEASURES = {
     "polling": "tests.bench.polling",
     "notifications": "tests.bench.notifications",
     "soak": "tests.bench.soak",
+    "bgp": "tests.bench.bgp",
+    "stores": "tests.bench.stores",
 }

@@ -59,14 +59,15 @@ class Usage:
 
 def usage(pid: int) -> Usage:
     """What a process has used, and those that it has started: ours has a keeper."""
-    used = _usage(pid)
+    used = own_usage(pid)
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         more = usage(int(child))
         used = Usage(more.at, used.cpu + more.cpu, used.rss + more.rss, used.peak_rss + more.peak_rss)
     return used
 
 
-def _usage(pid: int) -> Usage:
+def own_usage(pid: int) -> Usage:
+    """What a process has used itself."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
     status = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
     cpu = (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime, proc(5)

@@ -103,7 +103,7 @@ def arguments(group: argparse._ArgumentGroup) -> None:
 def measure(options: argparse.Namespace) -> Result:
     situations: dict[str, Figures] = {}
     with contextlib.ExitStack() as stack:
-        folder = _folder(options.keep, stack)
+        folder = work_folder(options.keep, stack)
         router = RouterProcess(options.sessions, ROOT)
         stack.callback(router.stop)
         relay = Relay(router.port)
@@ -150,14 +150,14 @@ def _ours(
         engine=options.engine,
         interval=options.interval,
     )
-    toml.write_text(text + "".join(SERVICE.format(number=n, prefix=_prefix(n), peer=peer(n)) for n in numbers))
+    toml.write_text(text + "".join(SERVICE.format(number=n, prefix=prefix_of(n), peer=peer(n)) for n in numbers))
     command = [sys.executable, "-m", "exabgp_bfd", "run", "--config", str(toml)]
     process = Speaker(command, folder / "exabgp-bfd.log", ROOT, answers=True)
     try:
-        process.expect("announce", map(_prefix, numbers), PATIENCE + options.sessions / 20)
-        wait_for(lambda: _page(api, "/readyz"), "the API is ready", PATIENCE)
-        wait_for(lambda: _metric(api, "store_queue_records") == 0, "the journal has the start", PATIENCE)
-        batches = list(_batches(options.sessions))
+        process.expect("announce", map(prefix_of, numbers), PATIENCE + options.sessions / 20)
+        wait_for(lambda: page(api, "/readyz"), "the API is ready", PATIENCE)
+        wait_for(lambda: metric(api, "store_queue_records") == 0, "the journal has the start", PATIENCE)
+        batches = list(spread(options.sessions))
         situations["idle"] = _sampled(process, router, relay, batches, options.samples)
         if not options.no_load:
             with _load(process, api, journal, options.feed) as load:
@@ -180,7 +180,7 @@ def _uses_gufo(engine: str) -> bool:
 def _load(process: Speaker, api: int, journal: Path, rate: int) -> Iterator[Figures]:
     """The feed and the clients, while the block runs; what they did is there after it."""
     figures: Figures = {}
-    before = {name: _metric(api, name) for name in ("messages_dropped_total", "store_dropped_total")}
+    before = {name: metric(api, name) for name in ("messages_dropped_total", "store_dropped_total")}
     helpers = [Helper(ROOT, "read", str(api)) for _ in range(CLIENTS)]
     feeder = Helper(ROOT, "feed", str(rate), stdout=process.stdin)
     try:
@@ -189,15 +189,15 @@ def _load(process: Speaker, api: int, journal: Path, rate: int) -> Iterator[Figu
     finally:
         fed = feeder.stop()
         read = [helper.stop() for helper in helpers]
-    wait_for(lambda: _metric(api, "store_queue_records") == 0, "the journal took what was fed", PATIENCE)
+    wait_for(lambda: metric(api, "store_queue_records") == 0, "the journal took what was fed", PATIENCE)
     statuses: dict[str, int] = {}
     for status, count in (pair for each in read for pair in each["statuses"].items()):
         statuses[status] = statuses.get(status, 0) + count
     figures["lines_fed"] = fed["lines"]
     figures["lines_a_second"] = round(fed["lines"] / fed["seconds"])
     figures["messages_stored"] = _stored(journal, fed["lines"])
-    figures["messages_dropped"] = _metric(api, "messages_dropped_total") - before["messages_dropped_total"]
-    figures["store_dropped"] = _metric(api, "store_dropped_total") - before["store_dropped_total"]
+    figures["messages_dropped"] = metric(api, "messages_dropped_total") - before["messages_dropped_total"]
+    figures["store_dropped"] = metric(api, "store_dropped_total") - before["store_dropped_total"]
     figures["requests_answered"] = statuses
     figures["requests_a_second"] = round(sum(statuses.values()) / fed["seconds"], 1)
     figures["slowest_request_ms"] = max(each["slowest_ms"] for each in read)
@@ -214,7 +214,7 @@ def _stored(journal: Path, fed: int) -> int:
     return int(count)
 
 
-def _page(port: int, path: str) -> str:
+def page(port: int, path: str) -> str:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             return str(answer.read().decode())
@@ -222,8 +222,8 @@ def _page(port: int, path: str) -> str:
         return ""
 
 
-def _metric(port: int, name: str) -> float | None:
-    found = re.search(rf"^exabgp_bfd_{name} (\S+)$", _page(port, "/metrics"), re.MULTILINE)
+def metric(port: int, name: str) -> float | None:
+    found = re.search(rf"^exabgp_bfd_{name} (\S+)$", page(port, "/metrics"), re.MULTILINE)
     return float(found[1]) if found else None
 
 
@@ -236,11 +236,11 @@ def _scripts(port: int) -> dict[str, list[str]]:
     return {
         "plain script": [
             *(sys.executable, str(Path(__file__).with_name("plain_script.py"))),
-            *(*arguments, oid, _prefix(1), str(_FEW)),
+            *(*arguments, oid, prefix_of(1), str(_FEW)),
         ],
         "floor": [
             *(sys.executable, "-m", "tests.bench.least_script"),
-            *(*arguments, "1", _prefix(1), str(_FEW)),
+            *(*arguments, "1", prefix_of(1), str(_FEW)),
         ],
     }
 
@@ -248,7 +248,7 @@ def _scripts(port: int) -> dict[str, list[str]]:
 def _script(command: list[str], log: Path, router: RouterProcess, relay: Relay, samples: int) -> Figures:
     process = Speaker(command, log, ROOT, answers=False)
     try:
-        process.expect("announce", [_prefix(1)], PATIENCE)
+        process.expect("announce", [prefix_of(1)], PATIENCE)
         return _sampled(process, router, relay, [[1]], samples)
     finally:
         process.stop()
@@ -273,13 +273,13 @@ def _sampled(
     began = usage(process.pid)
     for batch in itertools.cycle(batches):
         chosen = batch[: count - len(reactions)]
-        prefixes = {_prefix(number): number for number in chosen}
+        prefixes = {prefix_of(number): number for number in chosen}
         relay.forget()
         process.forget()
         router.set("down", chosen)
         said = process.expect("withdraw", prefixes, PATIENCE)
         passed = relay.passed()
-        reactions += [_reaction(passed, said[prefix], number) for prefix, number in prefixes.items()]
+        reactions += [reaction_of(passed, said[prefix], number) for prefix, number in prefixes.items()]
         process.forget()
         router.set("up", chosen)
         process.expect("announce", prefixes, PATIENCE)
@@ -300,7 +300,7 @@ def _sampled(
     }
 
 
-def _reaction(passed: Sequence[Passed], said: Said, number: int) -> Reaction:
+def reaction_of(passed: Sequence[Passed], said: Said, number: int) -> Reaction:
     """What it took from the first response that told of this Down."""
     down = state_octets(number, DOWN)
     before = [one for one in passed if one.at < said.at]
@@ -309,21 +309,21 @@ def _reaction(passed: Sequence[Passed], said: Said, number: int) -> Reaction:
     return Reaction(said.at - before[place].at, waited=place < len(before) - 1)
 
 
-def _batches(sessions: int) -> Iterator[list[int]]:
+def spread(sessions: int) -> Iterator[list[int]]:
     """Every session once, those of one batch far apart."""
     apart = max(_APART, -(-sessions // _TOGETHER))
     for first in range(1, min(apart, sessions) + 1):
         yield list(range(first, sessions + 1, apart))
 
 
-def _prefix(number: int) -> str:
+def prefix_of(number: int) -> str:
     return f"{ip_address('198.18.0.0') + number}/32"
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------
 
 
-def _folder(keep: Path | None, stack: contextlib.ExitStack) -> Path:
+def work_folder(keep: Path | None, stack: contextlib.ExitStack) -> Path:
     if keep is None:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exabgp-bfd-bench-")))
     keep.mkdir(parents=True, exist_ok=True)

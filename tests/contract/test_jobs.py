@@ -706,7 +706,7 @@ def test_credentials_are_gone_when_the_job_has_ended_and_are_told_nowhere(make, 
         return jobs.submit(request, "noc")
 
     failed = ended(jobs, submit("get", router.port, oids=(NAME,)))  # another community: silence
-    cancelled = submit("walk", agent.port, oids=(TREE,), timeout=2.0, max_rows=100_000)
+    cancelled = submit("walk", agent.port, oids=(TREE,), timeout=20.0, max_rows=100_000)
     wait_until(lambda: agent.asked > 2)
     assert kept_secrets(texts[-1])  # it is looked for rightly
     assert not any(text in repr(job) for text in texts for job in jobs._jobs.values())

@@ -824,7 +824,7 @@ def test_room_grows_back_when_the_path_is_well_again(engine):
                 narrow = client.room
                 router.limit = 1000
                 rounds = 0
-                while client.room < 40 and rounds < 40:
+                while client.room < 40 and rounds < 200:  # an answer that comes late narrows it again
                     await client.get(oids)
                     rounds += 1
                 return narrow, client.room, max(router.asked)
@@ -1110,7 +1110,7 @@ def test_answers_that_prove_nothing_are_not_believed(change):
         async with (
             Router(COMMUNITY) as router,
             between(router.port, change) as someone,
-            asking(protected(someone.port, timeout=0.3)) as client,
+            asking(protected(someone.port, timeout=1.0)) as client,
         ):
             return await reason(client)
 

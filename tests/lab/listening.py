@@ -11,7 +11,7 @@ from exabgp_bfd.sources.snmp.poller import Poller
 from exabgp_bfd.sources.snmp.target import Target
 from lab.recordings import Recording, Told
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 COMMUNITY = "public"
 
 Message = Poll | Silence

@@ -206,22 +206,28 @@ def test_a_file_that_went_while_a_reload_renamed_its_service(begun, router, tmp_
     stays(lambda: process.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "for good", 1.5)
 
 
-def test_a_window_opens_and_closes_by_the_clock(begun):
-    opens = datetime.now(UTC) + timedelta(seconds=3)
+def test_a_window_opens_and_closes_by_the_clock(begun, router):
+    opens = datetime.now(UTC) + timedelta(seconds=1.5)
     window = f"""
 [[window]]
 name = "upgrade"
 start = {opens.isoformat(timespec="milliseconds")}
-end = {(opens + timedelta(seconds=1.5)).isoformat(timespec="milliseconds")}
 services = ["dns"]
 action = "withdraw"
 """
-    process = begun(window)
-    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "withdrawn while it was open")
+    # Its end is told only once it is open: nothing here may depend on how long a busy machine takes to start us.
+    process = begun()
+    process.write_toml(toml(router.port, window))
+    process.signal(signal.SIGHUP)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn when it opened")
+    ends = datetime.now(UTC) + timedelta(seconds=1.5)
+    process.write_toml(toml(router.port, f"{window}end = {ends.isoformat(timespec='milliseconds')}\n"))
+    process.signal(signal.SIGHUP)
+    wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "announced when it closed")
     wait_for(lambda: process.events(event_type="window_closed"), "recorded")
     kinds = [event["event_type"] for event in process.events() if event["event_type"].startswith("window")]
     assert kinds == ["window_closed", "window_opened"]
-    assert "upgrade" in (process.events(event_type="route_withdraw")[0]["details"]["rule"])
+    assert "upgrade" in process.decisions("route_withdraw")[0]["details"]["rule"]
 
 
 def test_maintenance_of_a_device_holds_what_was_decided(begun, router):
@@ -471,7 +477,7 @@ def test_the_limit_counts_what_went_before_a_restart(launch, router):
     wait_for(lambda: len(first.lines) == 4, "announced")
     router.set(State.DOWN)
     wait_for(lambda: len(first.lines) == 5, "one may go")
-    wait_for(lambda: len(first.events(event_type="route_withdraw")) == 1, "recorded")
+    wait_for(lambda: len(first.decisions("route_withdraw")) == 1, "recorded")
     first.signal(signal.SIGKILL)
     first.wait()
     second = launch(toml=text).ready()
@@ -516,7 +522,7 @@ def test_a_flapping_session_is_damped_and_still_falls_at_once(begun, router):
         wait_for(lambda: process.lines[-1] == WITHDRAW, "down at once")
         router.set(State.UP)
         wait_for(
-            lambda: process.lines[-1] == ANNOUNCE or "damped" in ours(process, "why", "dns"), "back, or known as damped"
+            lambda: process.lines[-1] == ANNOUNCE or process.events(event_type="bfd_damped"), "back, or known as damped"
         )
     assert process.lines[-1] == WITHDRAW
     assert wait_for(lambda: process.events(event_type="bfd_damped"), "said")
@@ -529,7 +535,9 @@ def test_why_tells_the_chain_and_replay_the_same_again(begun, router, tmp_path):
     wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
     told = json.loads(ours(process, "why", "dns", "--json"))
     assert told["announced"] is False
-    assert [event["event_type"] for event in told["chain"]][-2:] == ["bfd_failure", "route_withdraw"]
+    # On a busy machine the hasty withdraw was said again meanwhile.
+    kinds = [event["event_type"] for event in told["chain"] if event["details"].get("layer") != "repair"]
+    assert kinds[-2:] == ["bfd_failure", "route_withdraw"]
     router.set(State.UP)
     wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW, ANNOUNCE], "back")
     process.close_stdin()

@@ -33,6 +33,11 @@ def discover(snmpd, *arguments: str, **environ: str) -> subprocess.CompletedProc
     return done
 
 
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What it said on stderr but how far it is, which it tells where the machine is busy."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("exabgp-bfd: discover: reading ")]
+
+
 @pytest.fixture(params=["pysnmp 2c", "gufo 2c", "pysnmp 1"])
 def kind(request) -> list[str]:
     engine, version = request.param.split()
@@ -44,7 +49,7 @@ def kind(request) -> list[str]:
 def test_what_snmpd_has(snmpd, kind, tmp_path: Path):
     snmpd.add(10, "198.51.100.7", State.DOWN)
     done = discover(snmpd, *kind)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, [])
     lines = done.stdout.splitlines()
     assert "3 BFD sessions in BFD-STD-MIB (profile bfd-std), 2 of them up" in lines
     rows = {line.split()[0]: line.split() for line in lines if line.startswith(("192.0.2.1 ", "2001:", "198.51"))}
@@ -86,7 +91,7 @@ def test_version_3(snmpd, tmp_path: Path):
     flags = ["--user", "bfd", "--auth-protocol", "sha1", "--priv-protocol", "aes128", "--json"]
     keys = {"SNMP_AUTH_KEY": AUTH_KEY, "SNMP_PRIV_KEY": PRIV_KEY}
     done = discover(snmpd, *flags, **keys)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, [])
     document = json.loads(done.stdout)
     assert document["version"] == "3"
     assert [session["peer"] for session in document["contexts"][0]["sessions"]] == ["192.0.2.1", "2001:db8::1"]

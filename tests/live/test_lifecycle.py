@@ -169,14 +169,16 @@ def up_or_held(process: Process) -> bool:
 
 def test_the_fourth_start_in_a_bucket_holds_still_and_says_so(played):
     """Each is killed as soon as it is up, keeper and all; the test is the ExaBGP that started all of them."""
-    wait_for(lambda: time.time() % 64 < 30, "a bucket with room for four starts", timeout=60)
-    for _ in range(3):
+
+    # So many because the first ones may be of the bucket before, where a busy machine has no room for four.
+    for _ in range(8):
+        wait_for(lambda: time.time() % 64 < 45, "a bucket with room for one that is held", timeout=60)
         process = played()
         wait_for(partial(up_or_held, process), "up")
-        assert "holding" not in process.log()
+        if "holding" in process.log():
+            break
         process.signal(signal.SIGKILL)
         process.wait()
-    process = played()
     detail = wait_for(lambda: process.request("/readyz")[0] == 503 and problem(process, "/readyz")["detail"], "told")
     assert "started 4 times" in detail
     assert occurrences(process, "started 4 times in") == 1
@@ -360,9 +362,10 @@ def site(tmp_path, programs, release):
 
 
 def test_crashes_in_a_minute_neither_end_exabgp_nor_cost_a_route(site):
-    with site.fault("eight crashes") as found:
+    # As many as would end ExaBGP 5, had it started each of them; more only lengthen our own pauses, to 10 s each.
+    with site.fault("six crashes") as found:
         keeper, worker = site.child(), 0
-        for _ in range(8):
+        for _ in range(6):
             worker = worker_of(keeper, other_than=worker)
             wait_for(
                 lambda worker=worker: str(worker) in str(site.exabgp.get("/events?event_type=started")), "it is up"
@@ -406,7 +409,7 @@ def test_a_stall_costs_the_leased_routes_and_no_other(tmp_path, programs, releas
         seen, now = made.tables["bird"], time.monotonic()
         assert all(len(seen.switches(prefix, begun, now)) == 3 for prefix in leased), "gone once, and back"
         assert all(seen.switches(prefix, begun, now) == [(begun, True)] for prefix in others), "always there"
-        assert made.exabgp.events(event_type="lease_expired")
+        wait_for(lambda: made.exabgp.events(event_type="lease_expired"), "recorded")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

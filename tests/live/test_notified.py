@@ -70,9 +70,8 @@ def test_a_notification_is_looked_at_and_the_route_withdrawn(watched, router, no
     else:
         notify(port, "-v2c", "-c", COMMUNITY, program=program)
     wait_for(lambda: watched.lines == [ANNOUNCE, WITHDRAW], f"withdrawn; {watched.log()}")
-    wait_for(lambda: watched.events(event_type="route_withdraw"), "stored")
-    events = {event["id"]: event for event in watched.events()}
-    (event,) = [each for each in events.values() if each["event_type"] == "route_withdraw"]
+    (event,) = wait_for(lambda: watched.decisions("route_withdraw"), "stored")
+    events = {each["id"]: each for each in watched.events()}
     chain = []
     while event is not None:
         chain.append((event["event_type"], event["source"]))
@@ -106,7 +105,7 @@ def test_who_is_not_believed_is_counted(watched, router, notify, port, how):
     before = router.requests
     notify(port, *how)
     name = "bad_community" if how[0] == "-v2c" else "bad_user"
-    wait_for(lambda: outcome(watched, name) == 1, "counted", 10)
+    wait_for(lambda: outcome(watched, name) == 1, "counted")
     stays(lambda: watched.lines == [ANNOUNCE], "announced", 1)
     assert router.requests == before
     assert not watched.events(event_type="snmp_trap")
@@ -167,14 +166,13 @@ def test_a_trusted_one_counts_before_the_look(launch, snmpd, notify, port, need)
         notify(port, *how, "-a", "SHA-256", "-A", key, "-x", "AES", "-X", snmpd.priv_key)
 
     send("another auth key", int(seconds))
-    wait_for(lambda: outcome(process, "wrong_digest") == 1, "refused", 10)
+    wait_for(lambda: outcome(process, "wrong_digest") == 1, "refused")
     send(snmpd.auth_key, max(0, int(seconds) - 1000) if int(seconds) > 1000 else int(seconds) + 1000)
     time.sleep(0.5)
     assert len(process.lines) == 1
     send(snmpd.auth_key, int(seconds))
     wait_for(lambda: len(process.lines) > 1 and process.lines[1].startswith("withdraw"), f"trusted; {process.log()}")
-    wait_for(lambda: process.events(event_type="route_withdraw"), "stored")
-    (withdrawn,) = process.events(event_type="route_withdraw")
+    (withdrawn,) = wait_for(lambda: process.decisions("route_withdraw"), "stored")
     assert withdrawn["cause"] is not None
     # The look that follows sees it up, and it comes back as from any failure.
     wait_for(lambda: process.lines[-1].startswith("announce"), "back", 30)

@@ -250,7 +250,8 @@ def test_under_exabgp_a_bad_file_is_said_once_and_waited_out(launch, router):
     assert not process.lines
     process.write_toml(toml(router.port))
     wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
-    assert process.ready().metric("exabgp_bfd_messages_dropped_total") == 26_000, "each message counted once"
+    counted = [process.ready().metric(f"exabgp_bfd_messages_{what}_total") for what in ("read", "dropped")]
+    assert counted == [26_000, 0], "each message counted once, and kept until there was a journal"
 
 
 def test_under_exabgp_one_line_says_how_much_is_wrong(launch):
@@ -391,7 +392,7 @@ def test_a_port_in_use_holds_up_the_api_and_nothing_else(launch, router):
         stays(lambda: occurrences(process.log(), "the API is not served yet") == 1, "said once", TWO_TRIES)
     process.api_port = port
     wait_for(lambda: process.get("/healthz"), "the API comes up by itself")
-    assert occurrences(process.log(), "the API listens on") == 1
+    wait_for(lambda: occurrences(process.log(), "the API listens on") == 1, "said, a moment after it answers")
 
 
 # --- routers that are not as they should be -----------------------------------------------------------------------
@@ -469,28 +470,30 @@ def test_lines_that_nobody_can_read_harm_nothing(announced, router):
 def test_an_error_is_recorded_as_a_refusal(launch, router):
     process = launch(toml=toml(router.port))
     process.answers = to_commands(lambda _: b"error: could not parse the route\nerror\n")
-    refused = wait_for(lambda: process.events(event_type="route_refused"), "refused")[0]
+    # The oldest of each: after a while it is said again.
+    refused = wait_for(lambda: process.events(event_type="route_refused"), "refused")[-1]
     assert refused["details"] == {"prefix": PREFIX, "outcome": "error", "text": "error: could not parse the route"}
-    (announce,) = process.events(event_type="route_announce")
+    announce = process.events(event_type="route_announce")[-1]
     assert refused["cause"] == announce["id"]
     assert refused["source"] == "exabgp"
     assert process.get("/services/dns")["routes"][0]["accepted"] is False
-    assert process.metric('exabgp_bfd_exabgp_answers_total{answer="error"}') == 1
+    assert process.metric('exabgp_bfd_exabgp_answers_total{answer="error"}') >= 1
 
 
 def test_without_an_answer_the_next_ones_are_still_matched(launch, router):
     process = launch(toml=toml(router.port, "[speaker]\nack_timeout = 0.3"))
     process.answers = to_commands(silence)
-    wait_for(lambda: process.events(event_type="route_refused"), "refused")
-    (announce,) = process.events(event_type="route_announce")
-    assert answer_of(process, announce["id"], "timeout")
+    # Seen in the log, which is quicker than the API: it is said again after a while.
+    wait_for(lambda: "route_refused" in process.log(), "refused")
     # Now the late answer to the announce, and then the one to the withdraw: a refusal.
     process.answers = to_commands(lambda _: b"done\nerror\n")
     router.set(State.DOWN)
     wait_for(lambda: process.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
-    (withdraw,) = wait_for(lambda: process.events(event_type="route_withdraw"), "recorded")
+    withdraw = wait_for(lambda: process.decisions("route_withdraw"), "recorded")[-1]
     wait_for(lambda: answer_of(process, withdraw["id"], "error"), "the refusal of the withdraw")
-    assert len(process.events(event_type="route_refused")) == 2
+    (announce,) = process.events(event_type="route_announce")
+    assert answer_of(process, announce["id"], "timeout")
+    assert {event["details"]["outcome"] for event in process.events(event_type="route_refused")} == {"timeout", "error"}
 
 
 # --- webhooks -----------------------------------------------------------------------------------------------------
