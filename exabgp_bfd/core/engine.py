@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from exabgp_bfd.core.by_hand import HandBook
 from exabgp_bfd.core.guard import Limit, Sight
 from exabgp_bfd.core.inventory import DeviceTrack, Inventory
 from exabgp_bfd.core.model import (
+    BY_HAND,
     Action,
     Address,
     Advertised,
     Announce,
     Answer,
     Believed,
+    ByHand,
     Clear,
     Clock,
     Command,
@@ -76,6 +79,8 @@ from exabgp_bfd.core.session import PATH, Leg, Step, Track, transition
 from exabgp_bfd.core.timers import Timer, Timers
 from exabgp_bfd.core.windows import next_edge, open_since, open_until
 
+LOOKS_FOR_ANY = 2
+"""How often in a row a selector that asks every device finds nothing at one, until that one counts for nothing."""
 CLOCK_JUMP = 2.0
 """Seconds by which the wall clock may be set without anybody minding."""
 CLOCK_SETTLES = 60.0
@@ -104,6 +109,7 @@ class Engine:
         self._outbox = Outbox(restored.last_event)
         self._neighborhood = Neighborhood()
         self._routes = RouteBook(self._outbox, self._timers, self._touch, self._neighborhood)
+        self._by_hand = HandBook(self._outbox, self._timers, self._routes, self._neighborhood)
         self._peers_again = float("-inf")
         """When ExaBGP may be asked again which neighbours it has."""
         self._new_again = float("-inf")
@@ -131,6 +137,7 @@ class Engine:
             self._limit.remember(name, when - self._offset)
         self._inventory = Inventory(plan)
         self._inventory.adopt(restored)
+        self._by_hand.adopt(restored, self._inventory)
         for override in restored.overrides:
             if (service := self._inventory.services.get(override.service)) is not None:
                 service.override = override
@@ -140,7 +147,7 @@ class Engine:
     def _settle_in(self, now: float) -> None:
         """What an inventory that begins to hold needs: whose each prefix is, timers, views."""
         inventory = self._inventory
-        self._routes.own(inventory.services.values())
+        self._routes.own([*inventory.services.values(), self._by_hand.service])
         self._dirty_services = dict(inventory.services)
         for service in inventory.services.values():
             service.last_site = self._is_last(service)
@@ -148,7 +155,10 @@ class Engine:
             if device.heard is None or any(
                 leg.read(State.UNKNOWN) is Reading.DOWN for leg in device.unmatched.values()
             ):
-                self._timers.set(now + device.spec.stale_after, Timer.STALE, device.spec.name)
+                # What is asked soon enough is not put off: a reload may follow another.
+                latest = now + device.spec.stale_after
+                if device.unheard_at is None or not now <= device.unheard_at <= latest:
+                    self._watch_unheard(device, latest)
 
     # --- the door -----------------------------------------------------------------------------------------------
 
@@ -197,14 +207,16 @@ class Engine:
 
     def objection(self, order: Order | Clear, now: float) -> ConfigError | None:
         """Why an order cannot be taken, None: it can."""
-        wall = self._wall(now)
         if isinstance(order, Order):
             what = order.what
-            if what.expires is not None and what.expires <= wall:
+            if what.expires is not None and what.expires <= self._wall(now):
                 return ConfigError("expires", "lies in the past: give a time to come, or a ttl in seconds")
-            name = what.service if isinstance(what, Override) else None
-        else:
-            name = order.service
+            if isinstance(what, ByHand):
+                return self._by_hand.objection(what, self._inventory)
+        return self._objects(order, _service_of(order))
+
+    def _objects(self, order: Order | Clear, name: str | None) -> ConfigError | None:
+        """The same of an order about a service, or (None) the guard."""
         if name is None:
             if isinstance(order, Clear) and self._limit.lift is None:
                 return ConfigError("guard", "its limit is not lifted")
@@ -232,10 +244,13 @@ class Engine:
             case Advertised():
                 self._routes.advertised(event, now)
             case Neighbor():
+                self._by_hand.touch()
                 self._neighbor(event, now)
             case Negotiated():
+                self._by_hand.touch()
                 self._negotiated(event)
             case Peers():
+                self._by_hand.touch()
                 self._peers(event, now)
             case Rib():
                 self._rib(event, now)
@@ -274,7 +289,9 @@ class Engine:
                 self._ordered(service, started, now)
         self._review(now, started)
         for held in restored.believed:
-            self._take_up(held, restored, started, now)
+            if held.service != BY_HAND or not self._by_hand.has(held.route.key):
+                self._take_up(held, restored, started, now)
+        self._by_hand.begin(restored, self._inventory, started, now)
         if not restored.rib_kept:
             for service in self._inventory.services.values():
                 self._say_first(service, started, now)
@@ -339,6 +356,8 @@ class Engine:
             for route in service.routes:
                 if route.said is not None or not route.verified:
                     self._routes.withdraw(service, route, stopped, now, f"we end: {stop.reason}")
+        if stop.withdraw:
+            self._by_hand.withdraw_all(stopped, now, f"we end: {stop.reason}")
 
     def _note(self, note: Note) -> None:
         self._outbox.event(
@@ -542,10 +561,24 @@ class Engine:
         for id_ in [id_ for id_ in device.tracks if id_ not in seen]:
             gone = Observation(device.tracks[id_].session, State.MISSING)
             self._observe(device, gone, now, poll, _cause(device, poll, id_), counts=counts)
-        for leg in device.unmatched.values():
+        for place, leg in list(device.unmatched.items()):
+            if place in device.wild:
+                self._found_nothing(device, place, _cause(device, poll, None))
             # What was never there did not vanish: `on_missing = "up"` must not announce for a mistyped selector.
-            if leg.read(State.MISSING) is not Reading.UP:
+            elif leg.read(State.MISSING) is not Reading.UP:
                 self._sample(device, leg, State.MISSING, now, _cause(device, poll, None), counts=counts)
+
+    def _found_nothing(self, device: DeviceTrack, place: tuple[Address | str, str], cause: int | None) -> None:
+        """What asks every device has nothing at this one, and is not waited for once that was seen twice."""
+        leg = device.unmatched[place]
+        service = leg.service
+        if service.adopted and service.announced and leg.read(State.MISSING) is not Reading.DOWN:
+            return  # the device may have had it before: that it is gone is to change nothing
+        leg.bad += 1
+        if leg.bad >= LOOKS_FOR_ANY:
+            self._inventory.pass_over(device, place)
+            self._due.setdefault(service.spec.name, (service, {}))[1].setdefault(False, cause)
+            self._touch(service)
 
     def _silence(self, silence: Silence) -> None:
         device = self._inventory.devices.get(silence.device)
@@ -847,7 +880,7 @@ class Engine:
                 case Timer.STALE:
                     if isinstance(of, Track):
                         self._stale(of, now)
-                    elif (device := self._inventory.devices.get(of)) is not None:
+                    elif (device := self._inventory.devices.get(of)) is not None and device.unheard_at == when:
                         self._never_heard(device, when, now)
                 case Timer.CONFIRM:
                     self._unconfirmed(of, now)
@@ -873,6 +906,8 @@ class Engine:
                     self._reconcile_again(now)
                 case Timer.WATCHDOG:
                     self._routes.watchdog(of[0], now, known=of[1])
+                case Timer.BY_HAND:
+                    self._by_hand.forget(of, now)
                 case Timer.SERVICE:
                     service = self._inventory.services.get(of)
                     if service is not None:
@@ -993,18 +1028,45 @@ class Engine:
         """What a selector was to match is unknown too, once its device was silent for `stale_after` since we began."""
         due = when if device.heard is None else device.heard + device.spec.stale_after
         due = max(due, self._sight.since(now) + device.spec.stale_after)
+        waited_for = device.heard is None and now >= due and self._pass_over_unheard(device, now)
         legs = [leg for leg in device.unmatched.values() if leg.read(State.UNKNOWN) is Reading.DOWN]
         if device.heard is not None and not legs:
             return
         if now < due:
-            self._timers.set(due, Timer.STALE, device.spec.name)
+            self._watch_unheard(device, due)
             return
-        if legs and self._sees_nothing(device, now):
-            self._timers.set(now + device.spec.stale_after, Timer.STALE, device.spec.name)
+        blind = bool(legs) and self._sees_nothing(device, now)
+        if blind or waited_for:
+            self._watch_unheard(device, now + device.spec.stale_after)
+        if blind:
             return
         event = self._unreachable(device, now)
         for leg in legs:
             self._sample(device, leg, State.UNKNOWN, now, event, counts=False)
+
+    def _watch_unheard(self, device: DeviceTrack, when: float) -> None:
+        """A moment at which it is asked whether a device was silent for too long; only the last one set counts."""
+        device.unheard_at = when
+        self._timers.set(when, Timer.STALE, device.spec.name)
+
+    def _pass_over_unheard(self, device: DeviceTrack, now: float) -> bool:
+        """Nobody waits for ever for a device that never answered, where `all` sessions of all devices are needed.
+
+        While no other device has such a session, or we are blind, it is still waited for: whether that is so.
+        """
+        waited_for = False
+        for place in [each for each in device.unmatched if each in device.wild]:
+            service = device.unmatched[place].service
+            if service.spec.require != "all":
+                continue  # there it is waited for only as long as nothing else carries it
+            if self._sight.blind or all(leg.track is None for leg in service.legs):
+                waited_for = True
+                continue
+            event = self._unreachable(device, now)
+            self._inventory.pass_over(device, place)
+            self._due.setdefault(service.spec.name, (service, {}))[1].setdefault(True, event)
+            self._touch(service)
+        return waited_for
 
     # --- guard --------------------------------------------------------------------------------------------------
 
@@ -1152,6 +1214,7 @@ class Engine:
             self._set_lift(None)
             details = {"reason": lift.reason, "guard": "lift"}
             self._outbox.event("override_expired", source=Source.TIMER, actor=lift.actor, details=details)
+        self._by_hand.expire(wall, now)
         self._review_windows(now, wall, cause)
         self._set_wall_timer(now, wall)
 
@@ -1218,6 +1281,7 @@ class Engine:
             service.override.expires for service in self._inventory.services.values() if service.override is not None
         ]
         edges.append(self._limit.lift.expires if self._limit.lift is not None else None)
+        edges += self._by_hand.expires()
         following = min((edge for edge in edges if edge is not None), default=None)
         self._wall_at = None if following is None else max(now + 0.001, following - self._offset)
 
@@ -1226,11 +1290,15 @@ class Engine:
     def _order(self, order: Order | Clear, now: float) -> None:
         objection = self.objection(order, now)
         what = order.what if isinstance(order, Order) else None
-        name = what.service if isinstance(what, Override) else order.service if isinstance(order, Clear) else None
+        name = _service_of(order)
         actor = what.actor if what is not None else order.actor if isinstance(order, Clear) else None
         if objection is not None:
             details: dict[str, Any] = {"reason": str(objection)}
             self._outbox.event("order_refused", service=name, source=Source.API, actor=actor, details=details)
+            return
+        if isinstance(what, ByHand):
+            self._by_hand.take(what, now)
+            self._set_wall_timer(now, self._wall(now))
             return
         service = self._inventory.services.get(name) if name is not None else None
         if what is None:
@@ -1364,12 +1432,20 @@ class Engine:
             "devices_added": devices_added,
             "devices_removed": devices_removed,
         }
-        event = self._outbox.event("reloaded", source=Source.API, actor=reload.actor, details=details)
+        event = self._outbox.event(
+            reload.event_type,
+            device=reload.device,
+            source=Source.API,
+            actor=reload.actor,
+            # Of one device its name tells all of that.
+            details=details if reload.device is None else reload.details,
+        )
         self._limit.guard = reload.plan.guard
         orphans, moved, newcomers = list(after.orphans), list(after.moved), list(after.newcomers)
         for service, route in after.left:
             self._routes.owe(service, route)
         after.take_over()
+        self._by_hand.hand_over(after, event)
         told = self._dirty_services
         self._settle_in(now)
         self._renew_views(before)
@@ -1434,8 +1510,42 @@ class Engine:
 
     def preview(self, plan: Plan, now: float, disabled: tuple[str, ...] = ()) -> Preview:
         """What another plan would change at once, if it held from now on; changes nothing."""
+        return self._tried(plan, now, disabled, None, len(plan.services))
+
+    def rehearse(self, order: Order | Clear, now: float) -> tuple[Command, ...]:
+        """What an order that can be taken would have ExaBGP told at once, each numbered 0; changes nothing."""
+        if isinstance(order, Order) and isinstance(order.what, ByHand):
+            return self._by_hand.commands(order.what)
+        name, services, plan = _service_of(order), self._inventory.services, self._inventory.plan
+        # Only who may be concerned: to build all of a large plan takes as long as a withdraw must never wait.
+        held = {each for each, service in services.items() if service.held}
+        concerned = held if name is None else {name}
+        specs = tuple(spec for spec in plan.services if spec.name in concerned)
+        follows = {selector.device for spec in specs for selector in spec.selectors}
+        devices = tuple(each for each in plan.devices if "*" in follows or each.name in follows)
+        disabled = tuple(each for each in concerned if each in services and services[each].disabled)
+        part = replace(plan, services=specs, devices=devices)
+        tried = self._tried(part, now, disabled, order, len(services)).commands
+        return tuple(command for command in tried if command.service in concerned)
+
+    def rehearse_end(self) -> tuple[Command, ...]:
+        """What would be withdrawn if we ended and took everything back, each numbered 0."""
+        services = self._inventory.services.values()
+        ours: list[Command] = [
+            Withdraw(0, service.spec.name, route.said or route.spec)
+            for service in services
+            for route in service.routes
+            if route.said is not None or not route.verified
+        ]
+        return (*ours, *(Withdraw(0, BY_HAND, target) for target in self._by_hand.announced()))
+
+    def _tried(
+        self, plan: Plan, now: float, disabled: tuple[str, ...], order: Order | Clear | None, services: int
+    ) -> Preview:
+        """`services` is how many there are for the guard's limit: the plan may be a part of it."""
         before, after = self._inventory, Inventory(plan, self._inventory)
         _disable(after, disabled)
+        self._by_hand.lend(after)
         wall = self._wall(now)
         after.maintain(self._windows_of(plan, wall).values())
         withdraws: list[Command] = [
@@ -1443,13 +1553,15 @@ class Engine:
         ]
         announces: list[Command] = []
         limit = self._limit.trial(plan.guard)
+        if order is not None:
+            _suppose(order, after, limit)
         for name, service in after.services.items():
             service.last_site = self._is_last(service)
             self._sync(service, now, timed=False)
             service.judge()
             ruling = service.rule_on(now)
             falls = ruling.mode is Mode.OFF and ruling.layer in (Layer.HEALTH, Layer.START) and service.announced
-            if falls and limit.refuses(name, len(after.services), now) is not None:
+            if falls and limit.refuses(name, services, now) is not None:
                 continue
             for route in service.routes:
                 if not ruling.concerns(route):
@@ -1458,7 +1570,7 @@ class Engine:
                 if ruling.mode is Mode.OFF and route.said is not None:
                     withdraws.append(Withdraw(0, name, route.said))
                 elif ruling.mode is Mode.ON and route.said != target:
-                    left = self._routes.left_behind(route, target)
+                    left = self._routes.left_behind(route.said, target)
                     if left is not None:
                         withdraws.append(Withdraw(0, name, left))
                     announces.append(Announce(0, name, target))
@@ -1466,7 +1578,7 @@ class Engine:
         withdraws += [
             Withdraw(0, service.spec.name, route.spec)
             for service, route in after.newcomers
-            if (service.spec.name, route.spec.key) not in said
+            if route.said is None and (service.spec.name, route.spec.key) not in said
         ]
         added, removed = _apart(before.services, after.services)
         devices_added, devices_removed = _apart(before.devices, after.devices)
@@ -1505,6 +1617,7 @@ class Engine:
             windows=tuple(self._open),
             peers=tuple(self._neighborhood.peers.values()) if self._neighborhood.peers is not None else None,
             exabgp=self._neighborhood.version,
+            by_hand=self._by_hand.view(),
         )
 
     def explain(self, service: str, now: float) -> Explanation | None:
@@ -1513,6 +1626,8 @@ class Engine:
         return explain(track, now) if track is not None else None
 
     def _touch(self, service: ServiceTrack) -> None:
+        if service is self._by_hand.service:
+            self._by_hand.touch()
         # A route that outlived its service is taken back through a track of the same name that nobody may see.
         if not service.gone:
             self._dirty_services[service.spec.name] = service
@@ -1565,6 +1680,15 @@ def _route_words(route: RouteTrack) -> str:
     return f"{route.spec.key} is {state}; {taken}" + (f"; seen going to {seen}" if seen else "") + unseen
 
 
+def _service_of(order: Order | Clear) -> str | None:
+    """The service that an order is about, as its event names it; None: the guard."""
+    if isinstance(order, Clear):
+        return order.service
+    if isinstance(order.what, ByHand):
+        return BY_HAND
+    return order.what.service if isinstance(order.what, Override) else None
+
+
 def _services_of(track: Track) -> tuple[str, ...]:
     return tuple(dict.fromkeys(leg.service.spec.name for leg in track.legs))
 
@@ -1587,6 +1711,16 @@ def _disable(inventory: Inventory, services: tuple[str, ...]) -> None:
     for name in services:
         if (service := inventory.services.get(name)) is not None:
             service.disabled = service.spec.disable_file is not None
+
+
+def _suppose(order: Order | Clear, inventory: Inventory, limit: Limit) -> None:
+    """Lets an order hold where it is only tried."""
+    what = order.what if isinstance(order, Order) else None
+    service = inventory.services.get(_service_of(order) or "")
+    if service is not None:
+        service.override = what if isinstance(what, Override) else None
+    else:
+        limit.lift = what if isinstance(what, Lift) else None
 
 
 def _is_watchdog(route: RouteTrack) -> bool:

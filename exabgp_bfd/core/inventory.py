@@ -37,9 +37,17 @@ class DeviceTrack:
     """By what a pattern is found by: asking every selector about every session would stall the first poll."""
     unmatched: dict[tuple[Address | str, str], Leg] = field(default_factory=dict)
     """By pattern and service: the selectors that have matched no session yet."""
+    wild: set[tuple[Address | str, str]] = field(default_factory=set)
+    """Those of them that ask every device: nobody is missed where one of these finds nothing."""
+    looked: set[tuple[Address | str, str]] = field(default_factory=set)
+    """Those of `wild` that have found nothing at it, and are waited for no longer."""
+    lost: set[tuple[Address | str, str]] = field(default_factory=set)
+    """What once found something that was forgotten since: that is missed, whoever asked for it."""
     heard: float | None = None
     reachable: bool | None = None
     reason: str = ""
+    unheard_at: float | None = None
+    """When it is asked next whether it was silent for too long."""
     unheard_event: int | None = None
     """The event that says it is silent, which explains all its sessions."""
     back_event: int | None = None
@@ -111,14 +119,24 @@ class Inventory:
 
     def _service(self, spec: Service) -> ServiceTrack:
         service = ServiceTrack(spec, [RouteTrack(target) for target in spec.routes])
-        for selector in spec.selectors:
-            device, key_ = self.devices[selector.device], key(selector.pattern)
-            if (key_, spec.name) in device.unmatched:  # the same sessions, written twice
-                continue
-            device.selectors.setdefault(key_, []).append(service)
-            leg = device.unmatched[key_, spec.name] = Leg(service, None, str(selector))
-            service.add(leg)
+        # A device that is named goes before all of them: where both mean the same, it is asked for by its name.
+        for selector in sorted(spec.selectors, key=lambda each: each.device == "*"):
+            wild = selector.device == "*"
+            for device in self.devices.values() if wild else (self.devices[selector.device],):
+                self._look_for(service, device, selector, wild=wild)
         return service
+
+    @staticmethod
+    def _look_for(service: ServiceTrack, device: DeviceTrack, selector: Selector, *, wild: bool) -> None:
+        """Has a service follow what a selector means at a device; it is undecided until that was seen."""
+        place = key(selector.pattern), service.spec.name
+        if place in device.unmatched:  # the same sessions, written twice
+            return
+        device.selectors.setdefault(place[0], []).append(service)
+        leg = device.unmatched[place] = Leg(service, None, f"{device.spec.name}/{selector.pattern}")
+        if wild:
+            device.wild.add(place)
+        service.add(leg)
 
     def adopt(self, restored: Restored) -> None:
         """Takes over what a predecessor of ours had announced."""
@@ -143,6 +161,7 @@ class Inventory:
                 continue
             device.heard, device.reachable, device.reason = old.heard, old.reachable, old.reason
             device.unheard_event, device.back_event = old.unheard_event, old.back_event
+            device.unheard_at = old.unheard_at
             device.empty_since, device.refilling_until = old.empty_since, old.refilling_until
             device.look_causes, device.suspects = dict(old.look_causes), dict(old.suspects)
             device.changing = old.changing
@@ -150,10 +169,14 @@ class Inventory:
                 device.tracks[id_] = track
                 self.legs[track] = []
                 self._follow(device, track, self.legs[track])
-            for place, leg in device.unmatched.items():
+            for place, leg in list(device.unmatched.items()):
                 kept = old.unmatched.get(place)
                 if kept is not None:
                     _swap_verdict(leg, kept)
+                    if place in old.lost:
+                        self._miss(device, place)
+                elif place in device.wild and place in old.looked:
+                    self.pass_over(device, place)
 
     def _keep_routes(self, before: Inventory) -> None:
         """Every target that may be announced finds its place in the new plan, or is an orphan."""
@@ -250,17 +273,32 @@ class Inventory:
             leg.gone = True
             leg.service.drop(leg)
             for selector in leg.service.spec.selectors:
-                if selector.device == device.spec.name and matches(selector, track.session):
-                    self._unmatch(device, leg.service, selector)
+                if matches(selector, track.session):
+                    self._unmatch(device, leg.service, Selector(device.spec.name, selector.pattern))
         return [leg.service for leg in track.legs]
+
+    def pass_over(self, device: DeviceTrack, place: tuple[Address | str, str]) -> ServiceTrack:
+        """A selector that asks every device found nothing at this one: it counts for nothing there; whose it is."""
+        leg = device.unmatched.pop(place)
+        leg.gone = True
+        leg.service.drop(leg)
+        device.looked.add(place)
+        return leg.service
 
     def _unmatch(self, device: DeviceTrack, service: ServiceTrack, selector: Selector) -> None:
         place = (key(selector.pattern), service.spec.name)
         if place in device.unmatched or any(matches(selector, track.session) for track in device.tracks.values()):
             return
         leg = device.unmatched[place] = Leg(service, None, str(selector), verdict=False)
+        self._miss(device, place)
         leg.window = device.window_over_unmatched(leg.label)
         service.add(leg)
+
+    @staticmethod
+    def _miss(device: DeviceTrack, place: tuple[Address | str, str]) -> None:
+        """The device had what is asked for and lost it: also who asks every device misses it."""
+        device.lost.add(place)
+        device.wild.discard(place)
 
     # --- maintenance --------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Errors
 ------
 BfdError                 everything of ours that an operator may read
   ConfigError            a setting is wrong: carries the place and the remedy
+    OwnedError           what is ordered belongs to a service
   SourceError            a device could not be asked, or answered nonsense
   SpeakerError           ExaBGP's pipe is gone, or a command may not be sent
   StoreError             the journal or the database refused
@@ -33,6 +34,10 @@ class ConfigError(BfdError):
         super().__init__(f"{place}: {text}" if place else text)
         self.place = place
         self.text = text
+
+
+class OwnedError(ConfigError):
+    """What is ordered belongs to somebody else, who is named with the way that is right."""
 
 
 class SourceError(BfdError):
@@ -165,8 +170,13 @@ class Selector:
     """Which sessions a service follows: `device/what`, as written in the configuration."""
 
     device: str
+    """`*`: every device there is."""
     pattern: str
     """A peer address, an interface name, a discriminator, a session's name, or `*`."""
+
+    def asks(self, device: str) -> bool:
+        """Whether it looks for its sessions at this device."""
+        return self.device in {device, "*"}
 
     def __str__(self) -> str:
         return f"{self.device}/{self.pattern}"
@@ -211,6 +221,9 @@ class Watchdog:
 
 Target = Route | Watchdog
 """What a service announces and withdraws."""
+
+BY_HAND = "by hand"
+"""Stands where a service's name would, for what an operator said himself: no service's name holds a blank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -610,10 +623,24 @@ class Lift:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """An operator sets an override, or lifts the limit; what went before is replaced."""
+class ByHand:
+    """An operator's own word on a target that no service has: announced until it is taken back, or its time is over."""
 
-    what: Override | Lift
+    target: Target
+    announce: bool
+    """False: it is taken back; of a route only the prefix and the neighbours count then."""
+    actor: str
+    reason: str
+    since: float
+    expires: float | None = None
+    """None: until it is taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An operator sets an override, lifts the limit, or speaks himself; what went before is replaced."""
+
+    what: Override | Lift | ByHand
 
 
 @dataclass(frozen=True, slots=True)
@@ -642,6 +669,10 @@ class Reload:
     details: Mapping[str, Any] = field(default_factory=dict)
     disabled: tuple[str, ...] = ()
     """The services whose `disable_file` is there."""
+    event_type: str = "reloaded"
+    """`device_added`, `device_changed` or `device_removed` where nothing but one device is another."""
+    device: str | None = None
+    """Which one that is."""
 
 
 Input = (
@@ -762,10 +793,13 @@ class Remember:
 
 @dataclass(frozen=True, slots=True)
 class RememberOrder:
-    """Keep what an operator ordered of a service (None: of the guard), for our next start; None: nothing any more."""
+    """Keep what an operator ordered of a service (None: of the guard), for our next start; None: nothing any more.
+
+    What he said by hand is kept as `by hand` with the target's key behind it.
+    """
 
     service: str | None
-    order: Override | Lift | None
+    order: Override | Lift | ByHand | None
 
 
 Command = Withdraw | Announce
@@ -795,6 +829,8 @@ class Restored:
     """What the wall clock reads at the start, in seconds since the epoch."""
     overrides: tuple[Override, ...] = ()
     lift: Lift | None = None
+    by_hand: tuple[ByHand, ...] = ()
+    """What operators announced themselves, and did not take back."""
     disabled: tuple[str, ...] = ()
     """The services whose `disable_file` is there."""
     withdrawn: tuple[tuple[str, float], ...] = ()
@@ -834,6 +870,23 @@ class RouteView:
     event: int | None
     unseen: tuple[tuple[str, str], ...] = ()
     """The neighbours that should have it and were not seen to get it, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByHandView:
+    """What an operator said himself, and what became of it."""
+
+    order: ByHand
+    route: RouteView
+    """Its event leads to that of the order."""
+    outcome: Outcome | None
+    """ExaBGP's answer to the last command; None: it has not answered yet."""
+    text: str
+    """What it said beside that."""
+    missing: tuple[tuple[str, str], ...]
+    """The neighbours to which the last command was not seen to go yet, and why."""
+    answers: bool
+    """Whether ExaBGP answers commands at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -947,6 +1000,8 @@ class Snapshot:
     """ExaBGP's neighbours, None: it has not said which."""
     exabgp: str = ""
     """ExaBGP's own word for its version."""
+    by_hand: tuple[ByHandView, ...] = ()
+    """What operators said themselves: what is announced, and for a moment what was withdrawn."""
 
 
 # --- questions --------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def keys(session: Session) -> set[Address | str]:
 
 def matches(selector: Selector, session: Session) -> bool:
     """Whether a selector means this session."""
-    return selector.device == session.device and key(selector.pattern) in keys(session)
+    return selector.asks(session.device) and key(selector.pattern) in keys(session)
 
 
 class Mode(Enum):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from exabgp_bfd.core.model import (
+    BY_HAND,
     Address,
     Advertised,
     Announce,
@@ -26,6 +27,7 @@ from exabgp_bfd.core.model import (
     Withdraw,
 )
 from exabgp_bfd.core.neighbors import NOT_SEEN, Neighborhood
+from exabgp_bfd.core.reach import NO_SUCH_NEIGHBOR
 from exabgp_bfd.core.reconcile import Claim, Findings, compare
 from exabgp_bfd.core.timers import Timer, Timers
 
@@ -97,6 +99,14 @@ def left_behind(said: Target, target: Target, everybody: Iterable[Address] = ())
     return replace(said, neighbors=left)
 
 
+def together(target: Target, other: Target | None) -> Target:
+    """A target to the neighbours of both."""
+    if not isinstance(target, Route) or not isinstance(other, Route):
+        return target
+    both = (*target.neighbors, *other.neighbors) if target.neighbors and other.neighbors else ()
+    return replace(target, neighbors=tuple(dict.fromkeys(both)))
+
+
 @dataclass(slots=True, eq=False)
 class RouteTrack:
     """One target of a service: what we said of it, and what came of that."""
@@ -108,6 +118,10 @@ class RouteTrack:
     verified: bool = True
     """False while ExaBGP may hold something else than we believe: the next decision is then said in any case."""
     accepted: bool | None = None
+    outcome: Outcome | None = None
+    """ExaBGP's answer to the last word; None: there is none yet."""
+    text: str = ""
+    """What it said beside that."""
     refusals: int = 0
     """How often in a row ExaBGP refused the last word, or did not answer it."""
     confirmed: set[Address] = field(default_factory=set)
@@ -193,12 +207,38 @@ class RouteBook:
         }
         self._dogs = {key: owner for key, owner in self._owners.items() if isinstance(owner[1].spec, Watchdog)}
         for key in self._owed.keys() & self._owners.keys():
-            _, orphan = self._owed.pop(key)
-            service, route = self._owners[key]
-            orphan.heir = (service, route)
-            if route.said is None:
-                route.verified, route.accepted = orphan.verified, orphan.accepted
-                route.refusals, route.event = orphan.refusals, orphan.event
+            self._goes_over(key)
+
+    def own_too(self, service: ServiceTrack, route: RouteTrack) -> None:
+        """Takes note of one more target, that nobody else has."""
+        key, owner = route.spec.key, (service, route)
+        self._owners[key] = owner
+        if isinstance(route.spec, Route):
+            self.by_prefix[route.spec.prefix] = owner
+        else:
+            self._dogs[key] = owner
+        if key in self._owed:
+            self._goes_over(key)
+
+    def disown(self, route: RouteTrack) -> None:
+        """A target is nobody's any more."""
+        key = route.spec.key
+        if self._owners.get(key, (None, None))[1] is not route:
+            return
+        del self._owners[key]
+        if isinstance(route.spec, Route):
+            del self.by_prefix[route.spec.prefix]
+        else:
+            del self._dogs[key]
+
+    def _goes_over(self, key: str) -> None:
+        """A withdraw that is owed goes over to who has the target again."""
+        _, orphan = self._owed.pop(key)
+        service, route = self._owners[key]
+        orphan.heir = (service, route)
+        if route.said is None:
+            route.verified, route.accepted = orphan.verified, orphan.accepted
+            route.refusals, route.event = orphan.refusals, orphan.event
 
     def owe(self, service: ServiceTrack, route: RouteTrack) -> None:
         """A target leaves the plan: what was said of it last may still have to be said again."""
@@ -221,19 +261,51 @@ class RouteBook:
 
         `layer` says what decided, for the event.
         """
-        self._reach(target)
-        left = self.left_behind(route, target)
-        if left is not None:
-            self._strays[left.key] = stray = RouteTrack(self._with_owed(left), gone=True, stray=True)
-            self._take_back(service, stray, cause, now, "it no longer goes to these neighbours", layer)
+        self.leave(service, route.said, target, cause, now, layer)
         command = self._said(service, route, target, cause, now, rule, layer)
         self._outbox.command(Announce(command, service.spec.name, target))
 
-    def left_behind(self, route: RouteTrack, target: Target) -> Route | None:
-        """What must be withdrawn before a route is announced otherwise than it is."""
+    def leave(
+        self,
+        service: ServiceTrack,
+        said: Target | None,
+        target: Target,
+        cause: int | None,
+        now: float,
+        layer: str,
+    ) -> None:
+        """Takes a target back from those whom it reached as `said`, and no longer reaches as `target`."""
+        self._reach(target)
+        left = self.left_behind(said, target)
+        if left is not None:
+            self._strays[left.key] = stray = RouteTrack(self._with_owed(left), gone=True, stray=True)
+            self._take_back(service, stray, cause, now, "it no longer goes to these neighbours", layer)
+
+    def left_behind(self, said: Target | None, target: Target) -> Route | None:
+        """What must be withdrawn before a target that went out as `said` is announced otherwise."""
         around = self._neighborhood
         everybody = tuple(around.peers or ()) if not around.ranges else ()
-        return left_behind(route.said, target, everybody) if route.said is not None else None
+        return left_behind(said, target, everybody) if said is not None else None
+
+    def owed(self, key: str) -> Target | None:
+        """What ExaBGP was told to withdraw and has not taken yet, as it was told; None: nothing."""
+        _, route = self._owed.get(key) or self._owners.get(key) or (None, None)
+        if route is None or route.said is not None or route.event is None:
+            return None
+        return route.spec if self.is_under_way(route) and not self.is_hopeless(route) else None
+
+    def strayed(self, key: str) -> Target | None:
+        """What neighbours to whom a target no longer goes have not been told yet, as `owed`."""
+        stray = self._strays.get(key)
+        return stray.spec if stray is not None and self.is_under_way(stray) and not self.is_hopeless(stray) else None
+
+    def _kept(self, service: ServiceTrack, target: Target | None) -> Target | None:
+        """A target as our next life is to know it: what is said by hand, as it still stands in ExaBGP.
+
+        Nobody else knows to whom that once went; what services have is looked after for all neighbours.
+        """
+        strayed = self.strayed(target.key) if target is not None and service.spec.name == BY_HAND else None
+        return target if target is None or strayed is None else together(target, strayed)
 
     def _reach(self, target: Target) -> None:
         """Nothing is owed any more to neighbours that a target goes to again."""
@@ -308,8 +380,9 @@ class RouteBook:
             route.confirmed.clear()
             route.held.clear()
         route.said, route.verified, route.accepted, route.since = target, True, None, now
+        route.outcome, route.text = None, ""
         route.unseen.clear()
-        details = {**_target_details(told), "rule": rule, "layer": layer, **_inputs(service)}
+        details = {**target_details(told), "rule": rule, "layer": layer, **_inputs(service)}
         kind = "route_announce" if target is not None else "route_withdraw"
         event = self._outbox.event(kind, service=service.spec.name, source=Source.ENGINE, cause=cause, details=details)
         route.event = event
@@ -321,13 +394,17 @@ class RouteBook:
         if len(self._commands) > COMMANDS_UNANSWERED + 2 * len(self.by_prefix):
             del self._commands[next(iter(self._commands))]  # ExaBGP answers none of them, or not these
         if not route.gone or not self._spoken_for(route.spec):
-            self._outbox.remember(Remember(service.spec.name, told.key, target, event))
+            self._outbox.remember(Remember(service.spec.name, told.key, self._kept(service, target), event))
         self._touch(service)
         return event
 
     def _spoken_for(self, target: Target) -> bool:
         """Whether a target has an owner, whose own track says what is believed of it."""
         return target.key in self._owners
+
+    def is_under_way(self, route: RouteTrack) -> bool:
+        """Whether the last word on a route has no answer yet, or has to be said again."""
+        return route.event in self._commands or not route.verified
 
     # --- hearing ------------------------------------------------------------------------------------------------
 
@@ -339,6 +416,7 @@ class RouteBook:
         service, route = _present(service, route)
         if route.event == answer.command:
             route.accepted = {Outcome.DONE: True, Outcome.ERROR: False}.get(answer.outcome)
+            route.outcome, route.text = answer.outcome, answer.text
             # Not taken, or who knows: ExaBGP may hold something else, so the next decision is said in any case.
             route.verified = answer.outcome is Outcome.DONE
             route.refusals = 0 if route.verified else route.refusals + 1
@@ -349,6 +427,7 @@ class RouteBook:
                 self._owed.pop(route.spec.key, None)
                 if self._strays.get(route.spec.key) is route:
                     del self._strays[route.spec.key]
+                    self._remember_anew(route.spec.key)
         if answer.outcome is Outcome.DONE:
             return
         if answer.outcome is Outcome.OVERTAKEN:  # nobody refused anything
@@ -369,9 +448,15 @@ class RouteBook:
         self._outbox.event(
             "route_refused", service=service.spec.name, source=Source.EXABGP, cause=answer.command, details=details
         )
-        if route.event == answer.command and not self._overtaken(route) and not self._is_hopeless(route):
+        if route.event == answer.command and not self._overtaken(route) and not self.is_hopeless(route):
             delay = min(LONGEST_RETRY[route.announced], FIRST_RETRY * 2.0 ** min(route.refusals - 1, 10))
             self._timers.set(now + delay, Timer.RETRY, Retry(service, route, answer.command))
+
+    def _remember_anew(self, key: str) -> None:
+        """What is said by hand stands nowhere else any more."""
+        service, route = self._owners.get(key, (None, None))
+        if service is not None and route is not None and service.spec.name == BY_HAND and route.event is not None:
+            self._outbox.remember(Remember(BY_HAND, key, route.said, route.event))
 
     def _why_refused(self, route: RouteTrack) -> dict[str, Any]:
         """What is known of the neighbours that a route cannot go to."""
@@ -383,9 +468,19 @@ class RouteBook:
         reasons = {str(neighbor): why for neighbor, why in known if why}
         return {"reasons": reasons} if reasons else {}
 
-    def _is_hopeless(self, route: RouteTrack) -> bool:
-        """Whether to say a route again is of no use until ExaBGP's neighbours are others, or the plan is."""
-        return isinstance(route.said, Route) and self._neighborhood.hopeless(route.said)
+    def is_hopeless(self, route: RouteTrack) -> bool:
+        """Whether to say a route again is of no use until ExaBGP's neighbours are others, or the plan is.
+
+        A withdraw is that only where ExaBGP has refused it and has none of its neighbours: it needs no next hop.
+        """
+        around, target = self._neighborhood, route.said or route.spec
+        if not isinstance(target, Route):
+            return False
+        if route.said is not None:
+            return around.hopeless(target)
+        if route.outcome is not Outcome.ERROR or not around.peers or not target.neighbors:
+            return False
+        return all(around.why_not(target, each) == NO_SUCH_NEIGHBOR for each in target.neighbors)
 
     def advertised(self, seen: Advertised, now: float) -> None:
         """An UPDATE went to a neighbour."""
@@ -490,7 +585,7 @@ class RouteBook:
 
     def retry_refused(self, now: float) -> None:
         """ExaBGP's neighbours are known now, or are others: what was refused may be taken."""
-        for service, route in self._owners.values():
+        for service, route in (*self._owners.values(), *self._owed.values()):
             if not route.verified and route.refusals and route.event not in self._commands:
                 self._timers.set(now, Timer.RETRY, Retry(service, route, route.event))
 
@@ -500,9 +595,12 @@ class RouteBook:
         With the findings comes what repairs them, given the event that tells of them.
         """
         claims: dict[Prefix, Claim] = {}
-        for prefix, (_, route) in self.by_prefix.items():
+        for prefix, (service, route) in self.by_prefix.items():
             if route.event is not None and (route.event > rib.asked_after or route.event in self._commands):
                 continue  # it was under way, and the answer may tell of before or after
+            named = _neighbors(route.said or route.spec) if service.spec.name == BY_HAND else ()
+            if named and peer.address not in named:
+                continue  # what was said by hand to others says nothing of what this one has from somebody else
             claim = self._claim(route, peer)
             if claim is not None:
                 claims[prefix] = claim
@@ -657,7 +755,8 @@ def _name(target: Target) -> dict[str, str]:
     return {"prefix": str(target.prefix)} if isinstance(target, Route) else {"watchdog": target.name}
 
 
-def _target_details(target: Target) -> dict[str, Any]:
+def target_details(target: Target) -> dict[str, Any]:
+    """A target in an event."""
     if isinstance(target, Watchdog):
         return {"watchdog": target.name}
     details: dict[str, Any] = {"prefix": str(target.prefix), "next_hop": str(target.next_hop)}

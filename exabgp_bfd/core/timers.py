@@ -33,6 +33,8 @@ class Timer(Enum):
     """It is time to ask which routes ExaBGP holds."""
     WATCHDOG = auto()
     """ExaBGP may have been reloaded, and have said its watchdogs' routes by itself."""
+    BY_HAND = auto()
+    """What was taken back by hand may be forgotten."""
     SERVICE = auto()
     """A drain, an orderly return or the guard's hold of a service may end."""
 
