@@ -137,7 +137,7 @@ def _header(connection: sqlite3.Connection, path: Path, wanted: Wanted) -> dict[
     meta = dict(connection.execute("SELECT key, value FROM meta WHERE key = 'journal'"))
     site = connection.execute("SELECT site FROM event ORDER BY id DESC LIMIT 1").fetchone()
     last = {
-        f"last_{table}": connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our names
+        f"last_{table}": connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our names  # nosec B608
         for table in _TABLES
     }
     return {
@@ -163,7 +163,7 @@ def _rows(connection: sqlite3.Connection, table: str, last: int, wanted: Wanted)
         "SELECT part FROM span WHERE kind = ? AND last_ts >= ? AND first_ts <= ? ORDER BY part", (table, since, until)
     ).fetchall()
     sql = (
-        f"SELECT {_columns(connection, table)} FROM {table} NOT INDEXED"  # noqa: S608 - our names
+        f"SELECT {_columns(connection, table)} FROM {table} NOT INDEXED"  # noqa: S608 - our names  # nosec B608
         " WHERE id > ? AND id < ? AND ts >= ? AND ts <= ? ORDER BY id LIMIT ?"
     )
     for (part,) in parts:
@@ -338,7 +338,7 @@ class _Writer:
         if not fresh:
             return
         columns = _TABLES[table]
-        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our names  # nosec B608
         with database.transaction(self._connection, durable=False):
             self._connection.executemany(sql, fresh)
             for part in {row[0] >> database.PART for row in fresh}:
@@ -352,7 +352,7 @@ class _Writer:
 def _there(connection: sqlite3.Connection, table: str, numbers: list[int]) -> dict[int, tuple[Any, ...]]:
     """The rows that have these ids already; at most `_AT_ONCE` are asked for."""
     marks = ", ".join("?" * len(numbers))
-    sql = f"SELECT {_columns(connection, table)} FROM {table} WHERE id IN ({marks})"  # noqa: S608 - our names
+    sql = f"SELECT {_columns(connection, table)} FROM {table} WHERE id IN ({marks})"  # noqa: S608 - our names  # nosec B608
     return {row[0]: row for row in connection.execute(sql, numbers)}
 
 

@@ -6,15 +6,17 @@ import fcntl
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from exabgp_bfd.core.model import StoreError
+from exabgp_bfd.storage import letters
 from exabgp_bfd.storage.queries import DAY
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,9 @@ _VERSIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE rate (
             minute INTEGER NOT NULL, neighbor TEXT NOT NULL, direction TEXT NOT NULL, announced INTEGER NOT NULL,
             withdrawn INTEGER NOT NULL, PRIMARY KEY (minute, neighbor, direction)) WITHOUT ROWID""",
+        # Devices that were added over HTTP, as they were written, secrets and all (core/written.py).
+        "CREATE TABLE device (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID",
+        *letters.TABLE,
     ),
 )
 
@@ -148,6 +153,8 @@ class Contents:
     """Service and target's key -> the route's text (None: withdrawn) and the event that decided."""
     ordered: dict[str, str | None] = field(default_factory=dict)
     """Subject -> the order's text (None: nothing is ordered any more)."""
+    devices: dict[str, str] = field(default_factory=dict, repr=False)
+    """Those that were added over HTTP -> the text of what was written, which holds secrets."""
     last_input: int = 0
     last_shape: int = 0
 
@@ -368,6 +375,7 @@ def load(connection: sqlite3.Connection) -> Contents:
     )
     _load_kept(connection, contents)
     _load_ordered(connection, contents)
+    _load_devices(connection, contents)
     contents.last_event = max(contents.last_event, _newest(connection, "event"))
     return contents
 
@@ -386,13 +394,17 @@ def _load_ordered(connection: sqlite3.Connection, contents: Contents) -> None:
     contents.ordered.update(connection.execute("SELECT subject, text FROM ordered"))
 
 
+def _load_devices(connection: sqlite3.Connection, contents: Contents) -> None:
+    contents.devices.update(connection.execute("SELECT name, text FROM device"))
+
+
 def kept_events(connection: sqlite3.Connection) -> int:
     """How many events are kept."""
     return int(connection.execute("SELECT coalesce(sum(rows), 0) FROM span WHERE kind = 'event'").fetchone()[0])
 
 
 def _newest(connection: sqlite3.Connection, table: str) -> int:
-    newest = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+    newest = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]  # noqa: S608 - our own names  # nosec B608
     return int(newest)
 
 
@@ -414,6 +426,8 @@ def salvage(path: Path) -> Contents:
                     contents.last_event = max(contents.last_event, _newest(connection, "event"))
                 with suppress(sqlite3.Error):  # An older layout has no such table.
                     _load_ordered(connection, contents)
+                with suppress(sqlite3.Error):
+                    _load_devices(connection, contents)
     if not read:
         # No event id of the lost journal is known. One event a millisecond since 1970 cannot have been: ids grow.
         contents.last_event = contents.last_message = time.time_ns() // 1_000_000
@@ -431,6 +445,7 @@ def fill(connection: sqlite3.Connection, contents: Contents) -> None:
         put_meta(connection, {"begun": f"{contents.last_event} {contents.last_message}"})
         put_remembered(connection, contents.remembered)
         put_ordered(connection, contents.ordered)
+        put_devices(connection, dict(contents.devices))
 
 
 def put_meta(connection: sqlite3.Connection, values: dict[str, str]) -> None:
@@ -450,7 +465,7 @@ def recount(connection: sqlite3.Connection, kind: str, part: int) -> None:
     """Counts and dates the rows of a part again, where they came or went other than by the end."""
     low, high = part << PART, (part + 1) << PART
     rows, first, last = connection.execute(
-        f"SELECT count(*), min(ts), max(ts) FROM {kind} WHERE id >= ? AND id < ?",  # noqa: S608 - our own names
+        f"SELECT count(*), min(ts), max(ts) FROM {kind} WHERE id >= ? AND id < ?",  # noqa: S608 - our own names  # nosec B608
         (low, high),
     ).fetchone()
     if rows:
@@ -460,7 +475,7 @@ def recount(connection: sqlite3.Connection, kind: str, part: int) -> None:
     if kind in TYPES:
         connection.execute("DELETE FROM tally WHERE kind = ? AND part = ?", (kind, part))
         connection.execute(
-            f"INSERT INTO tally SELECT ?, ?, {DAY_OF}, {TYPES[kind]}, count(*) FROM {kind}"  # noqa: S608 - our own names
+            f"INSERT INTO tally SELECT ?, ?, {DAY_OF}, {TYPES[kind]}, count(*) FROM {kind}"  # noqa: S608 - our own names  # nosec B608
             " WHERE id >= ? AND id < ? GROUP BY 3, 4",
             (kind, part, low, high),
         )
@@ -477,6 +492,40 @@ def put_ordered(connection: sqlite3.Connection, orders: dict[str, str | None]) -
     connection.executemany("INSERT OR REPLACE INTO ordered (subject, text) VALUES (?, ?)", kept)
     gone = [(name,) for name, text in orders.items() if text is None]
     connection.executemany("DELETE FROM ordered WHERE subject = ?", gone)
+
+
+def put_devices(connection: sqlite3.Connection, devices: Mapping[str, str | None]) -> None:
+    """Inserts, replaces or (None) removes what was written of each device."""
+    kept = [(name, text) for name, text in devices.items() if text is not None]
+    connection.executemany("INSERT OR REPLACE INTO device (name, text) VALUES (?, ?)", kept)
+    connection.executemany("DELETE FROM device WHERE name = ?", [(n,) for n, text in devices.items() if text is None])
+
+
+def close_to_others(path: Path) -> None:
+    """Lets nobody but the owner read the file from now on (0600), for it is about to hold secrets; raises OSError."""
+    for each in (path, *(path.with_name(path.name + companion) for companion in COMPANIONS)):
+        with suppress(FileNotFoundError):
+            mode = stat.S_IMODE(each.stat().st_mode)
+            if mode & ~0o600:
+                each.chmod(mode & 0o600)
+
+
+def stored_devices(path: Path) -> dict[str, str]:
+    """The devices that were added over HTTP, by name, of a journal that may be in use; none where it cannot be read."""
+    return readable_devices(path) or {}
+
+
+def readable_devices(path: Path) -> dict[str, str] | None:
+    """The same, but None where there is a file of which that cannot be read."""
+    with suppress(sqlite3.Error, OSError), closing(connect(path, "ro", 0.5)) as connection:
+        if _pragma(connection, "application_id") == APPLICATION:
+            contents = Contents()
+            _load_devices(connection, contents)
+            return contents.devices
+    try:
+        return None if path.exists() else {}
+    except OSError:  # we may not even look
+        return None
 
 
 def set_aside(path: Path, why: str = "damaged") -> Path:

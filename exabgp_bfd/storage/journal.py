@@ -20,20 +20,26 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, NoReturn, TypeVar
 
-from exabgp_bfd.core.model import Believed, Event, Lift, Note, Override, Remember, RememberOrder, Restored, StoreError
-from exabgp_bfd.storage import database, updates
-from exabgp_bfd.storage.queries import (
-    DAY,
-    GAP,
-    details_text,
-    order_from,
-    order_text,
-    rfc3339,
-    route_from,
-    route_text,
+from exabgp_bfd.core.model import (
+    BY_HAND,
+    Believed,
+    ByHand,
+    Event,
+    Lift,
+    Note,
+    Override,
+    Remember,
+    RememberOrder,
+    Restored,
+    StoreError,
 )
+from exabgp_bfd.core.notices import Kept, Letter
+from exabgp_bfd.core.written import KeepDevice
+from exabgp_bfd.storage import database, letters, updates
+from exabgp_bfd.storage.queries import DAY, GAP, details_text, order_from, order_text, rfc3339, route_from, route_text
 from exabgp_bfd.storage.recording import POLLS, SHAPE_SECONDS, Chunk, Shape, Single, chunk_body, poll_body, single_row
 from exabgp_bfd.storage.rescue import COLUMNS, Batch, Rescue
 from exabgp_bfd.storage.routes import SPEAKER, RouteCounters, Routes, Said
@@ -80,6 +86,9 @@ _LEAP = 86_400.0
 _PATIENCE = 3_600.0
 """Seconds that a leap must stand before anything is removed for its age."""
 
+NOTIFY = "notify:"
+"""Before an endpoint's name: the key of what its courier has come to."""
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE = Path("/etc/machine-id")
 
@@ -102,7 +111,7 @@ _INSERT_SHAPE = (
 )
 _INSERT_QUARANTINED = "INSERT INTO quarantine (id, ts, reason, line) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 _RESCUED = {
-    kind: f"INSERT INTO {kind} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+    kind: f"INSERT INTO {kind} ({columns}) VALUES ({', '.join('?' * (columns.count(',') + 1))}) ON CONFLICT DO NOTHING"  # noqa: S608 - our own names  # nosec B608
     for kind, columns in COLUMNS.items()
 }
 _WIDEN_SPAN = (
@@ -165,6 +174,13 @@ class _Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class _Letters:
+    put: tuple[Letter, ...] = ()
+    drop: tuple[int, ...] = ()
+    mark: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Promise:
     future: Future[None]
     lines: int
@@ -186,7 +202,7 @@ class _Line:
     """Why it is quarantined, None for a message."""
 
 
-_Put = Stamped | Remember | RememberOrder | _Inputs | _Meta | _Promise
+_Put = Stamped | Remember | RememberOrder | KeepDevice | _Inputs | _Meta | _Letters | _Promise
 
 
 @dataclass(slots=True)
@@ -197,10 +213,12 @@ class _Puts:
     events: list[tuple[Any, ...]] = field(default_factory=list)
     remembered: dict[tuple[str, str], tuple[str | None, int]] = field(default_factory=dict)
     ordered: dict[str, str | None] = field(default_factory=dict)
+    devices: dict[str, str | None] = field(default_factory=dict, repr=False)
     inputs: list[tuple[Any, ...]] = field(default_factory=list)
     shapes: list[tuple[Any, ...]] = field(default_factory=list)
     input_bytes: int = 0
     meta: dict[str, str] = field(default_factory=dict)
+    letters: list[_Letters] = field(default_factory=list)
     promises: list[_Promise] = field(default_factory=list)
 
 
@@ -355,6 +373,7 @@ class Journal:
             believed=tuple(self._believed()),
             overrides=tuple(order for order in orders if isinstance(order, Override)),
             lift=next((order for order in orders if isinstance(order, Lift)), None),
+            by_hand=tuple(order for order in orders if isinstance(order, ByHand)),
         )
 
     def _cannot(self, error: Exception) -> NoReturn:
@@ -462,6 +481,8 @@ class Journal:
     def _begin(self, contents: database.Contents) -> str:
         """Makes a new file with what is known; returns which journal it is."""
         database.create(self._path)
+        if contents.devices:
+            database.close_to_others(self._path)
         with closing(database.connect(self._path, "rw", _BUSY)) as connection:
             database.prepare(connection, self._path)
             database.fill(connection, contents)
@@ -490,7 +511,7 @@ class Journal:
             except ValueError as error:
                 logger.error("the journal %s: %s of %s is forgotten: %s", self._path, key, service, error)
 
-    def _ordered(self) -> Iterator[Override | Lift]:
+    def _ordered(self) -> Iterator[Override | Lift | ByHand]:
         for subject, text in sorted(self._known.ordered.items()):
             if text is None:
                 continue
@@ -498,6 +519,10 @@ class Journal:
                 yield _order_about(subject, text)
             except ValueError as error:
                 logger.error("the journal %s: the order about %s is forgotten: %s", self._path, subject, error)
+
+    def devices(self) -> dict[str, str]:
+        """What was written of the devices that were added over HTTP, by name; between `open` and `start`."""
+        return dict(self._known.devices)
 
     def speaker(self, identity: str) -> None:
         """Names the ExaBGP that is heard from now on, before `start`: what another one told of routes is stale then.
@@ -546,9 +571,16 @@ class Journal:
         """Keeps the last decision on a target, or an operator's order, after everything that was put before."""
         self._put(remembered)
 
-    def together(self, effects: Iterable[Event | Remember | RememberOrder], ts: int) -> None:
-        """Keeps events, decisions and orders in one transaction: after a crash all of them are known, or none."""
-        puts = tuple(Stamped(effect, ts) if isinstance(effect, Event) else effect for effect in effects)
+    def together(
+        self,
+        effects: Iterable[Event | Remember | RememberOrder | KeepDevice],
+        ts: int,
+        meta: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Keeps events, decisions, orders, devices, values in one transaction: after a crash all are known, or none."""
+        puts: tuple[_Put, ...] = tuple(Stamped(each, ts) if isinstance(each, Event) else each for each in effects)
+        self._known.meta.update(meta)
+        puts += tuple(_Meta(key, value) for key, value in meta.items())
         if puts:
             self._put(puts)
 
@@ -575,6 +607,27 @@ class Journal:
             raise ValueError(f"{key} is the journal's own")
         self._known.meta[key] = value
         self._put(_Meta(key, value))
+
+    def keep_alerts(self, kept: Kept) -> None:
+        """Keeps how far a courier of alerts has come, with what it gave up or delivered after all, in one step."""
+        key, value = f"{NOTIFY}{kept.endpoint}", letters.kept_text(kept)
+        self._known.meta[key] = value
+        put: tuple[_Put, ...] = (_Meta(key, value),)
+        if kept.buried or kept.delivered:
+            put += (_Letters(kept.buried, kept.delivered),)
+        self._put(put)
+
+    def alerts_kept(self, endpoint: str) -> tuple[int, str | None] | None:
+        """How far a courier has come, and the fingerprint of an endpoint that is gone; None: nothing is known."""
+        return letters.kept_from(self.meta(f"{NOTIFY}{endpoint}"))
+
+    def send_again(self, letter: int) -> None:
+        """Notes that a dead letter shall be sent again."""
+        self._put(_Letters(mark=(letter,)))
+
+    def discard(self, letter: int) -> None:
+        """Removes a dead letter."""
+        self._put(_Letters(drop=(letter,)))
 
     def meta(self, key: str) -> str | None:
         """The value last put, or as found at opening; `alive` is when our predecessor last wrote (microseconds)."""
@@ -813,10 +866,14 @@ class Journal:
             case RememberOrder():
                 text = None if put.order is None else database.clean(order_text(put.order))
                 batch.ordered[database.clean(database.subject(put.service))] = text
+            case KeepDevice():
+                batch.devices[database.clean(put.name)] = None if put.text is None else put.text.reveal()
             case _Inputs():
                 self._add_inputs(batch, put)
             case _Meta():
                 batch.meta[database.clean(put.key)] = database.clean(put.value)
+            case _Letters():
+                batch.letters.append(put)
             case _Promise():
                 batch.promises.append(put)
 
@@ -921,10 +978,17 @@ class Journal:
         connection = self._connected()
         last = max((row[0] for row in batch.events), default=0)
         last = max(self._known.last_event, last, *(event for _, event in batch.remembered.values()))
+        if batch.devices:
+            database.close_to_others(self._path)
         with database.transaction(connection, durable=bool(batch.promises)):
             added = self._insert(connection, "event", _INSERT_EVENT, batch.events)
             database.put_remembered(connection, batch.remembered)
             database.put_ordered(connection, batch.ordered)
+            for told in batch.letters:
+                letters.put_letters(connection, told.put, database.clean)
+                letters.drop_letters(connection, told.drop)
+                letters.mark_letters(connection, told.mark)
+            database.put_devices(connection, batch.devices)
             connection.executemany(_INSERT_SHAPE, batch.shapes)
             inputs = self._insert(connection, "input", _INSERT_INPUT, batch.inputs)
             database.put_meta(connection, batch.meta | {"last_event": str(last), "alive": _now()})
@@ -935,6 +999,10 @@ class Journal:
         )
         self._known.remembered.update(batch.remembered)
         self._known.ordered.update(batch.ordered)
+        for name, text in batch.devices.items():
+            self._known.devices.pop(name, None)
+            if text is not None:
+                self._known.devices[name] = text
         self._inputs_done += batch.input_bytes
         self._written("input", inputs)
         self._written("event", added)
@@ -1065,6 +1133,7 @@ class Journal:
                 meta=dict(known.meta),
                 remembered=dict(known.remembered),
                 ordered=dict(known.ordered),
+                devices=dict(known.devices),
             )
             if isinstance(source, Path):
                 known.meta["rescue"] = fresh.meta["rescue"] = _rescue_text(source, fresh)
@@ -1125,13 +1194,17 @@ class Journal:
             self._begin_anew("removed")
         if self._connection is None:
             self._routes.forget()
+            before = _file(self._path)
             # Another thread may read in it to its end, should the file lose its name.
             connection = database.connect(self._path, "rw", _BUSY, shared=True)
             try:
                 database.prepare(connection, self._path)
                 connection.execute("PRAGMA cache_size = -8192")
                 connection.execute("PRAGMA journal_size_limit = 67108864")
-                self._file = _file(self._path)
+                if before is None or _file(self._path) != before:
+                    # It would be written to its end, where nobody would ever find it.
+                    raise OSError("another file has its name since it was opened")  # noqa: TRY301 - as any other fault
+                self._file = before
                 self._log_file = _file(self._path.with_name(self._path.name + "-wal"))
             except BaseException:
                 connection.close()
@@ -1313,7 +1386,7 @@ class Journal:
         if up_to is not None:
             high = min(high, up_to + 1)
         old, values = ("", (low, high)) if before is None else ("AND ts < ?", (low, high, before))
-        chosen = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? {old} ORDER BY id LIMIT ?"  # noqa: S608 - our own names
+        chosen = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? {old} ORDER BY id LIMIT ?"  # noqa: S608 - our own names  # nosec B608
         shipped = self.spare[kind]() if before is not None and kind in self.spare else None
         with database.transaction(connection, durable=False):
             if kind == "message":
@@ -1321,9 +1394,9 @@ class Journal:
                 count = len(self._routes.let_go(connection, numbers))
             gap = (0, 0, 0)
             if shipped is not None:
-                beyond = f"SELECT count(*), min(id), max(id) FROM ({chosen}) WHERE id > ?"  # noqa: S608
+                beyond = f"SELECT count(*), min(id), max(id) FROM ({chosen}) WHERE id > ?"  # noqa: S608  # nosec B608
                 gap = connection.execute(beyond, (*values, count, shipped)).fetchone()
-            done = connection.execute(f"DELETE FROM {kind} WHERE id IN ({chosen})", (*values, count)).rowcount  # noqa: S608
+            done = connection.execute(f"DELETE FROM {kind} WHERE id IN ({chosen})", (*values, count)).rowcount  # noqa: S608  # nosec B608
             database.recount(connection, kind, part)
         # A disk that is slow for a moment makes it small, and it grows again.
         lasted = time.monotonic() - began
@@ -1448,15 +1521,16 @@ def _oldest_part(connection: sqlite3.Connection, kind: str, before: int) -> tupl
         return None
     low, high = part << database.PART, (part + 1) << database.PART
     first = connection.execute(
-        f"SELECT min(id) FROM {kind} WHERE id >= ? AND id < ? AND ts >= ? AND ts <= ?",  # noqa: S608 - our own names
+        f"SELECT min(id) FROM {kind} WHERE id >= ? AND id < ? AND ts >= ? AND ts <= ?",  # noqa: S608 - our own names  # nosec B608
         (low, high, before, now),
     ).fetchone()[0]
     return part, (high if first is None else first) - 1
 
 
-def _order_about(subject: str, text: str) -> Override | Lift:
+def _order_about(subject: str, text: str) -> Override | Lift | ByHand:
     order = order_from(text)
-    if subject != database.subject(order.service if isinstance(order, Override) else None):
+    about = f"{BY_HAND} {order.target.key}" if isinstance(order, ByHand) else None
+    if subject != database.subject(order.service if isinstance(order, Override) else about):
         raise ValueError(f"not about it: {text}")
     return order
 

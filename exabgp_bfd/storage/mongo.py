@@ -269,7 +269,7 @@ class Shipper:
         else:
             self._succeeded()
             return 0.0
-        wait = self._retry * random.uniform(0.5, 1.0)  # noqa: S311 - so that many sites do not come at once
+        wait = self._retry * random.uniform(0.5, 1.0)  # noqa: S311 - so that many sites do not come at once  # nosec B311
         self._retry = min(2 * self._retry, _LAST_RETRY)
         return wait
 

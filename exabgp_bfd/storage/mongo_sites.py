@@ -205,7 +205,7 @@ class MongoSites:
                 self._turn()
             except StoreError as error:
                 self._failed(str(error))
-                self._stopping.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come at once
+                self._stopping.wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - so that not all come at once  # nosec B311
                 retry = min(2 * retry, _LAST_RETRY)
                 continue
             except Exception as error:  # noqa: BLE001 - whatever happens, it goes on

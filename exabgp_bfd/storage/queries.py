@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from math import isfinite
 from typing import Any, Protocol, TypeVar
 
-from exabgp_bfd.core.model import Action, Event, EventQuery, Lift, Override, Prefix, Route, Target, Watchdog
+from exabgp_bfd.core.model import Action, ByHand, Event, EventQuery, Lift, Override, Prefix, Route, Target, Watchdog
 from exabgp_bfd.storage.updates import Match
 
 GAP = "gap"
@@ -309,20 +309,22 @@ def route_of(told: Mapping[str, Any]) -> Target:
     )
 
 
-def order_text(order: Override | Lift) -> str:
+def order_text(order: Override | Lift | ByHand) -> str:
     """What an operator ordered as JSON, from which `order_from` makes the same again."""
     return json.dumps(order_document(order), separators=(",", ":"))
 
 
-def order_document(order: Override | Lift) -> dict[str, Any]:
+def order_document(order: Override | Lift | ByHand) -> dict[str, Any]:
     """What an operator ordered, in the words of JSON; times are seconds since the epoch."""
     said = {"actor": order.actor, "reason": order.reason, "since": order.since, "expires": order.expires}
     if isinstance(order, Lift):
         return said
+    if isinstance(order, ByHand):
+        return {"by_hand": route_document(order.target), "announce": order.announce, **said}
     return {"service": order.service, "action": order.action.value, **said}
 
 
-def order_from(text: str) -> Override | Lift:
+def order_from(text: str) -> Override | Lift | ByHand:
     """The order that `order_text` wrote; raises ValueError when the text is none."""
     try:
         return order_of(json.loads(text))
@@ -330,10 +332,12 @@ def order_from(text: str) -> Override | Lift:
         raise ValueError(f"not an order: {error!r}") from error
 
 
-def order_of(told: Mapping[str, Any]) -> Override | Lift:
+def order_of(told: Mapping[str, Any]) -> Override | Lift | ByHand:
     """What `order_document` told; raises KeyError, TypeError or ValueError when it is no order."""
     actor, reason, since = _is_text(told["actor"]), _is_text(told["reason"]), float(told["since"])
     expires = None if told["expires"] is None else float(told["expires"])
+    if "by_hand" in told:
+        return ByHand(route_of(told["by_hand"]), bool(told["announce"]), actor, reason, since, expires)
     if "service" not in told:
         return Lift(actor, reason, since, expires)
     return Override(_is_text(told["service"]), Action(told["action"]), actor, reason, since, expires)

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from exabgp_bfd.core.model import Event, EventQuery, Poll, Source, StoreError
+from exabgp_bfd.core.notices import Alert
 from exabgp_bfd.storage import database
+from exabgp_bfd.storage.letters import LetterReader, alert_of
 from exabgp_bfd.storage.queries import (
     LINKS,
     PAGE,
@@ -71,7 +73,7 @@ _SENT = "send"
 _COMMON_TYPES = frozenset({"update", "keepalive"})
 
 
-class Reader(RouteReader, EventStore):
+class Reader(RouteReader, LetterReader, EventStore):
     """Answers questions from any thread; a connection is never used by two at once, and idle ones are kept.
 
     Every method raises StoreError when the journal cannot be read, or not within `seconds`.
@@ -98,10 +100,32 @@ class Reader(RouteReader, EventStore):
         sql = f"{_EVENT} {_event_index(query, rare=rare)} {where} ORDER BY id DESC LIMIT ?"
         return self._answer(sql, (*values, _limit(query.limit)), _stored_event)
 
+    def following(self, query: EventQuery, after: int) -> list[StoredEvent]:
+        """The oldest events above the id `after` that match, at most `limit`: for whoever follows the trail."""
+        equal = {
+            "session": query.session,
+            "service": query.service,
+            "device": query.device,
+            "event_type": query.event_type,
+        }
+        where, values = _where("event", equal, query)
+        where = f"{where} AND id > ?" if where else "WHERE id > ?"
+        rare = query.event_type is not None and query.event_type != Source.SNMP_POLL
+        if rare:  # As in `events`.
+            where += f" AND {database.RARE}"
+        sql = f"{_EVENT} {_event_index(query, rare=rare)} {where} ORDER BY id LIMIT ?"
+        return self._answer(sql, (*values, after, _limit(query.limit)), _stored_event)
+
     def event(self, number: int) -> StoredEvent | None:
         """One event by its id, or None."""
         found = self._answer(f"{_EVENT} WHERE id = ?", (number,), _stored_event)
         return found[0] if found else None
+
+    def alerts(self, after: int, limit: int, *, polls: bool) -> list[Alert]:
+        """The events above the id `after`, oldest first, at most `limit`; with `polls` those of each poll too."""
+        rare = "" if polls else f"AND {database.RARE}"
+        sql = f"{_EVENT} NOT INDEXED WHERE id > ? {rare} ORDER BY id LIMIT ?"
+        return [alert_of(each) for each in self._answer(sql, (after, _limit(limit)), _stored_event)]
 
     def messages(self, query: MessageQuery) -> list[StoredMessage]:
         """The newest BGP messages that match, at most `limit`; one of type `gap` stands where some were dropped."""
@@ -163,7 +187,7 @@ class Reader(RouteReader, EventStore):
             where, values = self._message_where(replace(query, before=None, cursor=None))
             also, keys = matches("prefix", query.prefix, query.match)
             if also:
-                about = f"id IN (SELECT id >> {PLACES} FROM change WHERE TRUE{also})"  # noqa: S608 - our own names
+                about = f"id IN (SELECT id >> {PLACES} FROM change WHERE TRUE{also})"  # noqa: S608 - our own names  # nosec B608
                 where, values = f"{where} AND {about}" if where else f"WHERE {about}", [*values, *keys]
         else:
             query = any_site(query)
@@ -175,7 +199,7 @@ class Reader(RouteReader, EventStore):
             sql, named = _tallied(table, query)
             return self._answer(sql, named, _count)
         sql = (
-            f"SELECT {database.DAY_OF}, {kind}, count(*) FROM {table} {where}"  # noqa: S608 - our own names
+            f"SELECT {database.DAY_OF}, {kind}, count(*) FROM {table} {where}"  # noqa: S608 - our own names  # nosec B608
             f" GROUP BY 1, 2 ORDER BY 1 DESC, 2 LIMIT {PAGE}"
         )
         return self._answer(sql, values, _count)
@@ -295,7 +319,7 @@ class Reader(RouteReader, EventStore):
         for start in range(0, len(numbers), _VARIABLES):
             some = numbers[start : start + _VARIABLES]
             marks = ", ".join("?" * len(some))
-            found = dict(self._answer(f"SELECT id, body FROM shape WHERE id IN ({marks})", some, tuple))  # noqa: S608 - marks
+            found = dict(self._answer(f"SELECT id, body FROM shape WHERE id IN ({marks})", some, tuple))  # noqa: S608 - marks  # nosec B608
             for number in some:
                 shapes[number] = self._shape(number, found.get(number))
 
@@ -386,7 +410,7 @@ def _tallied(table: str, query: EventsQuery | MessageQuery) -> tuple[str, dict[s
                 ON {table}.id >= cut.part << {database.PART} AND {table}.id < (cut.part + 1) << {database.PART}
             WHERE ts >= :since AND ts <= :until)
         WHERE :type IS NULL OR type = :type
-        GROUP BY 1, 2 ORDER BY 1 DESC, 2 LIMIT {PAGE}"""  # noqa: S608 - our own names
+        GROUP BY 1, 2 ORDER BY 1 DESC, 2 LIMIT {PAGE}"""  # noqa: S608 - our own names  # nosec B608
     return sql, values
 
 

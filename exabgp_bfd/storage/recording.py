@@ -17,6 +17,7 @@ from typing import Any
 from exabgp_bfd.core.model import (
     Address,
     Believed,
+    ByHand,
     Clear,
     Clock,
     Diagnostic,
@@ -297,10 +298,15 @@ def single_row(single: Single) -> tuple[str, bytes]:
         case Disabled(service, present):
             kind, document = "disabled", {"service": service, "present": present}
         case Reload():
-            kind, document = "reload", {"actor": event.actor, "details": event.details}
+            kind, document = "reload", _reload(event)
         case Note():
             kind, document = LOST, {"details": event.details}
     return kind, packed(document)
+
+
+def _reload(event: Reload) -> dict[str, Any]:
+    what = {} if event.device is None else {"event_type": event.event_type, "device": event.device}
+    return {"actor": event.actor, "details": event.details, **what}
 
 
 def _report(event: Webhook | Notification | Sites) -> tuple[str, dict[str, Any]]:
@@ -352,7 +358,13 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Input]] = {
     "order": lambda told: Order(order_of(told)),
     "clear": lambda told: Clear(told["service"], told["actor"], told["reason"]),
     "disabled": lambda told: Disabled(told["service"], told["present"]),
-    "reload": lambda told: Reload(Plan(), told["actor"], told["details"]),
+    "reload": lambda told: Reload(
+        Plan(),
+        told["actor"],
+        told["details"],
+        event_type=told.get("event_type", "reloaded"),
+        device=told.get("device"),
+    ),
     LOST: lambda told: Note(LOST, told["details"]),
 }
 
@@ -375,6 +387,7 @@ def _restored(restored: Restored) -> dict[str, Any]:
         "wall": restored.wall,
         "overrides": [order_document(order) for order in restored.overrides],
         "lift": None if restored.lift is None else order_document(restored.lift),
+        "by_hand": [order_document(order) for order in restored.by_hand],
         "disabled": list(restored.disabled),
         "withdrawn": [[service, when] for service, when in restored.withdrawn],
     }
@@ -382,7 +395,7 @@ def _restored(restored: Restored) -> dict[str, Any]:
 
 def _restored_from(told: dict[str, Any]) -> Restored:
     lift = None if told["lift"] is None else order_of(told["lift"])
-    orders = [order_of(each) for each in told["overrides"]]
+    orders = [order_of(each) for each in (*told["overrides"], *told.get("by_hand", ()))]
     return Restored(
         last_event=told["last_event"],
         believed=tuple(Believed(service, route_of(route), event) for service, route, event in told["believed"]),
@@ -393,4 +406,5 @@ def _restored_from(told: dict[str, Any]) -> Restored:
         withdrawn=tuple((service, float(when)) for service, when in told.get("withdrawn", ())),
         overrides=tuple(order for order in orders if isinstance(order, Override)),
         lift=lift if isinstance(lift, Lift) else None,
+        by_hand=tuple(order for order in orders if isinstance(order, ByHand)),
     )

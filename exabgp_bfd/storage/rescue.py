@@ -189,7 +189,7 @@ class Rescue:
         except sqlite3.Error:
             self.tallies[kind].faults += 1
         try:
-            first, last = connection.execute(f"SELECT min(id), max(id) FROM {kind}").fetchone()  # noqa: S608 - our names
+            first, last = connection.execute(f"SELECT min(id), max(id) FROM {kind}").fetchone()  # noqa: S608 - our names  # nosec B608
         except sqlite3.Error:
             self.tallies[kind].faults += 1
             return []
@@ -198,7 +198,7 @@ class Rescue:
     def _some(self, connection: sqlite3.Connection, kind: str, low: int, below: int) -> tuple[list[Row], bool]:
         """Rows below an id, the greatest first, and whether all that were asked for could be read."""
         columns = COLUMNS[kind].replace(_LATER, self._later)
-        sql = f"SELECT {columns} FROM {kind} NOT INDEXED WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT {_ROWS}"  # noqa: S608
+        sql = f"SELECT {columns} FROM {kind} NOT INDEXED WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT {_ROWS}"  # noqa: S608  # nosec B608
         rows: list[Row] = []
         deadline = time.monotonic() + _SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)

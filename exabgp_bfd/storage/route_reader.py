@@ -132,7 +132,7 @@ class RouteReader(RouteStore):
     def _texts_of(self, numbers: Iterable[int]) -> dict[int, Mapping[str, Any]]:
         texts: dict[int, Mapping[str, Any]] = {}
         for some in _parts(sorted(set(numbers))):
-            sql = f"SELECT id, text FROM attributes WHERE id IN ({_marks(some)})"  # noqa: S608 - marks
+            sql = f"SELECT id, text FROM attributes WHERE id IN ({_marks(some)})"  # noqa: S608 - marks  # nosec B608
             texts.update(self._answer(sql, some, lambda row: (row[0], json.loads(row[1]))))
         return texts
 
@@ -165,7 +165,7 @@ class RouteReader(RouteStore):
                 values.append(database.clean(value))
         # In the order of the octets, as Python and MongoDB compare text.
         order = "neighbor, direction, family"
-        sql = f"SELECT {COLUMNS} FROM rib WHERE {' AND '.join(terms)} ORDER BY {order}"  # noqa: S608 - our own names
+        sql = f"SELECT {COLUMNS} FROM rib WHERE {' AND '.join(terms)} ORDER BY {order}"  # noqa: S608 - our own names  # nosec B608
         return self._answer(sql, values, lambda row: Rib(*row))
 
     # --- history ------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ class RouteReader(RouteStore):
     def _messages_of(self, numbers: Iterable[int], make: Callable[[int, str, str | None], T]) -> dict[int, T]:
         messages: dict[int, T] = {}
         for some in _parts(sorted(set(numbers))):
-            sql = f"SELECT id, ts, line, mended FROM message WHERE id IN ({_marks(some)})"  # noqa: S608 - marks
+            sql = f"SELECT id, ts, line, mended FROM message WHERE id IN ({_marks(some)})"  # noqa: S608 - marks  # nosec B608
             messages.update(self._answer(sql, some, lambda row: (row[0], make(row[1], row[2], row[3]))))
         return messages
 
@@ -318,7 +318,7 @@ class RouteReader(RouteStore):
             terms.append("(minute, neighbor, direction) < (?, ?, ?)")
             values += [query.after.minute, database.clean(query.after.neighbor), query.after.direction]
         sql = (
-            f"SELECT minute, neighbor, direction, announced, withdrawn FROM rate WHERE {' AND '.join(terms)}"  # noqa: S608
+            f"SELECT minute, neighbor, direction, announced, withdrawn FROM rate WHERE {' AND '.join(terms)}"  # noqa: S608  # nosec B608
             " ORDER BY minute DESC, neighbor DESC, direction DESC LIMIT ?"
         )
         limit = max(0, min(query.limit, PAGE))

@@ -372,7 +372,7 @@ class Routes:
             ribs: _Ribs = {}
             self._by_neighbor = {}
             self._last = 0
-            for row in connection.execute(f"SELECT {COLUMNS} FROM rib ORDER BY id"):  # noqa: S608 - our own names
+            for row in connection.execute(f"SELECT {COLUMNS} FROM rib ORDER BY id"):  # noqa: S608 - our own names  # nosec B608
                 rib = Rib(*row)
                 self._add(ribs, rib)
                 self._last = rib.id
@@ -409,7 +409,7 @@ class Routes:
         below, start = self._sweeping.get(rib.id, (rib.swept, (b"", "")))
         where = "rib = ? AND (prefix, more) > (?, ?)"
         end = connection.execute(
-            f"SELECT prefix, more FROM route WHERE {where} ORDER BY prefix, more LIMIT 1 OFFSET ?",  # noqa: S608 - our own words
+            f"SELECT prefix, more FROM route WHERE {where} ORDER BY prefix, more LIMIT 1 OFFSET ?",  # noqa: S608 - our own words  # nosec B608
             (rib.id, *start, _SWEPT_A_STEP - 1),
         ).fetchone()
         values: tuple[object, ...] = (rib.id, *start, below)
@@ -419,7 +419,7 @@ class Routes:
         else:
             self._sweeping[rib.id] = (below, (end[0], end[1]))
             where, values = f"{where} AND (prefix, more) <= (?, ?)", (rib.id, *start, *end, below)
-        rib.routes -= connection.execute(f"DELETE FROM route WHERE {where} AND generation < ?", values).rowcount  # noqa: S608
+        rib.routes -= connection.execute(f"DELETE FROM route WHERE {where} AND generation < ?", values).rowcount  # noqa: S608  # nosec B608
         return True
 
     def let_go(self, connection: sqlite3.Connection, numbers: Sequence[int]) -> Sequence[int]:

@@ -142,7 +142,7 @@ class Tail:
         low, high = messages[0][0] << PLACES, (messages[-1][0] + 1) << PLACES
         found: dict[int, set[bytes]] = {}
         with self._opened() as connection:
-            sql = f"SELECT id >> {PLACES}, prefix FROM change WHERE id >= ? AND id < ?"  # noqa: S608 - a number
+            sql = f"SELECT id >> {PLACES}, prefix FROM change WHERE id >= ? AND id < ?"  # noqa: S608 - a number  # nosec B608
             for number, key in connection.execute(sql, (low, high)):
                 found.setdefault(number, set()).add(key)
         return found
@@ -151,18 +151,18 @@ class Tail:
         """What there was before this file was begun."""
         with self._opened() as connection:
             keys = "('begun', 'rescue', 'rescued')"
-            found = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN {keys}"))  # noqa: S608 - our own
+            found = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN {keys}"))  # noqa: S608 - our own  # nosec B608
         event, message = (*found.get("begun", "").split(), "0", "0")[:2]
         return Before(int(event if kind == EVENT else message), bool(found.get("rescued")) and not found.get("rescue"))
 
     def beyond(self, kind: str, number: int) -> Beyond:
         """How much there is beyond a number."""
         with self._opened() as connection:
-            oldest = connection.execute(f"SELECT ts FROM {kind} WHERE id > ? ORDER BY id LIMIT 1", (number,)).fetchone()  # noqa: S608 - our own names
+            oldest = connection.execute(f"SELECT ts FROM {kind} WHERE id > ? ORDER BY id LIMIT 1", (number,)).fetchone()  # noqa: S608 - our own names  # nosec B608
             if oldest is None:
                 return Beyond()
             part = number >> database.PART
-            near = f"SELECT count(*) FROM {kind} WHERE id > ? AND id < ?"  # noqa: S608 - our own names
+            near = f"SELECT count(*) FROM {kind} WHERE id > ? AND id < ?"  # noqa: S608 - our own names  # nosec B608
             rows = connection.execute(near, (number, (part + 1) << database.PART)).fetchone()[0]
             # The rest by whole parts: numbers may have been left out, and to count millions takes too long.
             far = "SELECT coalesce(sum(rows), 0) FROM span WHERE kind = ? AND part > ?"
@@ -193,7 +193,7 @@ class Tail:
         connection = database.connect(self._path, "ro", _BUSY)
         try:
             keys = "('copy', 'journal', 'last_event')"
-            meta = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN {keys}"))  # noqa: S608 - our own
+            meta = dict(connection.execute(f"SELECT key, value FROM meta WHERE key IN {keys}"))  # noqa: S608 - our own  # nosec B608
             if "last_event" not in meta:
                 raise OSError("it is being begun")  # noqa: TRY301 - as with any other file that is not ready
             self._identity = name_of(meta)

@@ -94,6 +94,7 @@ ALL = [
     Clear(None, "noc"),
     Disabled("dns", present=True),
     Reload(Plan(), "SIGHUP", {"file": "x.toml"}),
+    Reload(Plan(), "noc", {"written": {"host": "192.0.2.9"}}, event_type="device_added", device="edge9"),
     Stop("SIGTERM", withdraw=True),
 ]
 
