@@ -9,7 +9,16 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final, NoReturn, Self, TypeVar
 
 from flask import request
-from pydantic import BaseModel, ConfigDict, PlainValidator, StrictBool, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from exabgp_bfd.core.credentials import AUTH_PROTOCOLS, PRIV_PROTOCOLS, User
 from exabgp_bfd.core.jobs import (
@@ -22,8 +31,10 @@ from exabgp_bfd.core.jobs import (
     JobRequest,
 )
 from exabgp_bfd.core.model import Action, Secret
+from exabgp_bfd.core.spoken import ALLOWED
+from exabgp_bfd.core.spoken import LONGEST as SPOKEN
 from exabgp_bfd.web.problems import Problem, pointed, pointer_token
-from exabgp_bfd.web.queries import Reason, Scope, microseconds
+from exabgp_bfd.web.queries import Reason, Scope, Where, microseconds
 
 LONGEST_DAYS: Final = 3650
 LONGEST: Final = LONGEST_DAYS * 86400
@@ -35,6 +46,8 @@ _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhd]?)")
 _OID: Final = re.compile(r"\.?[012](?:\.[0-9]{1,10}){1,127}")
 _LARGEST_ARC: Final = 2**32 - 1  # RFC 2578 section 3.5
 _LONGEST_NAME: Final = 255
+COMMANDS: Final = ("announce route 203.0.113.7/32 next-hop self", "withdraw route 203.0.113.7/32")
+"""As they are meant."""
 _SHORTEST_KEY: Final = 8  # RFC 3414 section 11.2
 _LONGEST_TRY: Final = 30.0
 _MOST_TRIES: Final = 10
@@ -66,6 +79,12 @@ def seconds(value: object) -> float:
         'must be a number of seconds above 0, or such as "2h", "90m" or "1d", '
         f"at most {LONGEST_DAYS} days; null: until cleared"
     )
+
+
+def _spoken(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"must be text: one command, such as {COMMANDS[0]!r}")
 
 
 def _lasting(value: object) -> float | None:
@@ -159,6 +178,62 @@ def _bounded(least: int, most: int) -> Callable[[object], int | None]:
     return number
 
 
+# --- what they are in JSON Schema: a little less than is taken, so that what it allows is taken for certain --------
+
+
+def _text(description: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - of JSON Schema
+    return {"type": "string", "description": description, **more}
+
+
+def _perhaps(schema: dict[str, Any]) -> WithJsonSchema:
+    """That, or null."""
+    about: dict[str, Any] = {key: schema[key] for key in ("description", "examples", "writeOnly") if key in schema}
+    itself = {key: value for key, value in schema.items() if key not in about}
+    return WithJsonSchema({"anyOf": [itself, {"type": "null"}], **about})
+
+
+def _number(description: str, least: int, most: int) -> WithJsonSchema:
+    return _perhaps({"type": "integer", "minimum": least, "maximum": most, "description": description})
+
+
+def _list(description: str, items: dict[str, Any], most: int) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most, "description": description}
+
+
+_COMMAND_SCHEMA: Final = _text(
+    "One command: " + "; ".join(ALLOWED), minLength=1, maxLength=SPOKEN, examples=list(COMMANDS)
+)
+_ACTION_SCHEMA: Final = _text("What is done, whatever its health says.", enum=list(Action))
+_LASTING_SCHEMA: Final = {
+    "type": ["number", "string"],
+    "exclusiveMinimum": 0,
+    "maximum": LONGEST,
+    "pattern": "^([1-9][0-9]{0,7} ?s?|[1-9][0-9]{0,5} ?m|[1-9][0-9]{0,3} ?h|[1-9][0-9]{0,2} ?d)$",
+    "description": "How long: seconds, or 45s, 90m, 2h, 1d. Neither ttl nor expires: until it is cleared.",
+    "examples": ["2h", 7200],
+}
+_MOMENT_SCHEMA: Final = _text(
+    "Until when, to come: RFC 3339, or seconds since the epoch.", format="date-time", examples=["2030-01-01T00:00:00Z"]
+)
+_PATH_SCHEMA: Final = _text("A file on the machine of this program.", pattern="^/[ -~]*$")
+_OID_SCHEMA: Final = _text(
+    "An OID.", pattern="^\\.?(1\\.[0-9]|2\\.[0-9]{1,3})(\\.[0-9]{1,9}){1,40}$", examples=["1.3.6.1.2.1.1.5.0"]
+)
+_NAMED_SCHEMA: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": _LONGEST_NAME,
+    "pattern": "^[!-~]([ -~]*[!-~])?$",
+}
+_DEVICE_SCHEMA: Final = {**_NAMED_SCHEMA, "description": "A device that is configured, asked as that says."}
+_HOST_SCHEMA: Final = {**_NAMED_SCHEMA, "description": "Or a host, asked with the credentials that are given here."}
+_FOR_3_SCHEMA: Final = {**_NAMED_SCHEMA, "description": "Of version 3."}
+_HIDDEN_SCHEMA: Final = _text(
+    "A secret; it is never shown again.", minLength=1, maxLength=_LONGEST_NAME, writeOnly=True
+)
+_PATIENCE_SCHEMA: Final = {"type": "number", "minimum": 0.1, "maximum": _LONGEST_TRY, "description": "Seconds."}
+
+
 # --- bodies -------------------------------------------------------------------------------------------------------
 
 
@@ -166,16 +241,18 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Lifting(_Body):
-    """Why, and for how long; neither `ttl` nor `expires`: until it is cleared."""
+DryRun = Annotated[StrictBool, Field(description="Only tells what would be done.")]
 
-    reason: Reason
-    ttl: Annotated[float | None, PlainValidator(_lasting)] = None
-    expires: Annotated[int | None, PlainValidator(_moment)] = None
+
+class _Lasting(_Body):
+    """For how long; neither `ttl` nor `expires`: until it is cleared."""
+
+    ttl: Annotated[float | None, PlainValidator(_lasting), _perhaps(_LASTING_SCHEMA)] = None
+    expires: Annotated[int | None, PlainValidator(_moment), _perhaps(_MOMENT_SCHEMA)] = None
     """Microseconds since the epoch."""
 
     @model_validator(mode="after")
-    def _one_end(self) -> Lifting:
+    def _one_end(self) -> Self:
         if self.ttl is not None and self.expires is not None:
             raise ValueError("give ttl or expires, not both")
         return self
@@ -196,60 +273,85 @@ class Lifting(_Body):
         return self.expires / 1e6
 
 
+class Lifting(_Lasting):
+    """Why, and for how long; neither `ttl` nor `expires`: until it is cleared."""
+
+    reason: Reason
+    dry_run: DryRun = False
+
+
 class Overriding(Lifting):
     """What is ordered of a service, here or (`all`) at every site."""
 
-    action: Annotated[Action, PlainValidator(_action)]
-    scope: Scope = "site"
+    action: Annotated[Action, PlainValidator(_action), WithJsonSchema(_ACTION_SCHEMA)]
+    scope: Where = "site"
 
 
 class Clearing(_Body):
     """Why something is taken back, if anybody says."""
 
-    reason: Reason | None = None
+    reason: Annotated[Reason | None, Field(description="Why: text in one line.")] = None
+    dry_run: DryRun = False
+
+
+class Commanding(_Lasting):
+    """One command of ExaBGP's, and what is kept with it."""
+
+    command: Annotated[str, PlainValidator(_spoken), WithJsonSchema(_COMMAND_SCHEMA)]
+    reason: Annotated[Reason | None, Field(description="Why: text in one line.")] = None
+    dry_run: DryRun = False
+
+
+class Stopping(_Body):
+    """Why the program shall end."""
+
+    reason: Annotated[Reason | None, Field(description="Why: text in one line.")] = None
+    dry_run: DryRun = False
 
 
 class ClearingOverride(Clearing):
     """Where it is taken back too: here, or (`all`) at every site."""
 
-    scope: Scope | None = None
+    scope: Annotated[Scope | None, Field(description="Here, or (`all`) at every site.")] = None
+
+
+FILE_IS_REHEARSED: Final = "file goes with dry_run only: what holds is read from the file that was given at the start"
 
 
 class Reloading(_Body):
     """Whether another configuration shall hold, or only what would change if it did."""
 
-    dry_run: StrictBool = False
-    file: Annotated[str | None, PlainValidator(_path)] = None
-
-    @model_validator(mode="after")
-    def _only_rehearsed(self) -> Reloading:
-        if self.file is not None and not self.dry_run:
-            raise ValueError(
-                "file goes with dry_run only: what holds is read from the file that was given at the start"
-            )
-        return self
+    dry_run: Annotated[StrictBool, Field(description="Only tells what would change.")] = False
+    file: Annotated[str | None, PlainValidator(_path), _perhaps(_PATH_SCHEMA)] = None
 
 
-Text = Annotated[str | None, PlainValidator(_named)]
-Hidden = Annotated[Secret | None, PlainValidator(_secret)]
+Hidden = Annotated[Secret | None, PlainValidator(_secret), _perhaps(_HIDDEN_SCHEMA)]
 _FOR_3: Final = ("user", "auth_protocol", "auth_key", "priv_protocol", "priv_key", "context")
 
 
 class _Asking(_Body):
     """Whom the SNMP proxy asks: a configured device by its name, or a host with the credentials for it."""
 
-    device: Text = None
-    host: Text = None
-    version: Annotated[str | None, PlainValidator(_version)] = None
+    device: Annotated[str | None, PlainValidator(_named), _perhaps(_DEVICE_SCHEMA)] = None
+    host: Annotated[str | None, PlainValidator(_named), _perhaps(_HOST_SCHEMA)] = None
+    version: Annotated[str | None, PlainValidator(_version), WithJsonSchema(_text("SNMP.", enum=["1", "2c", "3"]))] = (
+        None
+    )
     community: Hidden = None
-    user: Text = None
-    auth_protocol: Annotated[str | None, PlainValidator(_one_of(AUTH_PROTOCOLS))] = None
+    user: Annotated[str | None, PlainValidator(_named), _perhaps(_FOR_3_SCHEMA)] = None
+    auth_protocol: Annotated[
+        str | None, PlainValidator(_one_of(AUTH_PROTOCOLS)), _perhaps(_text("Of version 3.", enum=list(AUTH_PROTOCOLS)))
+    ] = None
     auth_key: Hidden = None
-    priv_protocol: Annotated[str | None, PlainValidator(_one_of(PRIV_PROTOCOLS))] = None
+    priv_protocol: Annotated[
+        str | None, PlainValidator(_one_of(PRIV_PROTOCOLS)), _perhaps(_text("Of version 3.", enum=list(PRIV_PROTOCOLS)))
+    ] = None
     priv_key: Hidden = None
-    context: Text = None
-    timeout: Annotated[float | None, PlainValidator(_patience)] = None
-    retries: Annotated[int | None, PlainValidator(_bounded(0, _MOST_TRIES))] = None
+    context: Annotated[str | None, PlainValidator(_named), _perhaps(_FOR_3_SCHEMA)] = None
+    timeout: Annotated[float | None, PlainValidator(_patience), _perhaps(_PATIENCE_SCHEMA)] = None
+    retries: Annotated[
+        int | None, PlainValidator(_bounded(0, _MOST_TRIES)), _number("After the first try.", 0, _MOST_TRIES)
+    ] = None
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -304,7 +406,9 @@ class _Asking(_Body):
 class Getting(_Asking):
     """Which instances to get."""
 
-    oids: Annotated[tuple[str, ...], PlainValidator(_oids)]
+    oids: Annotated[
+        tuple[str, ...], PlainValidator(_oids), WithJsonSchema(_list("What is got.", _OID_SCHEMA, MOST_OIDS))
+    ]
 
     def order(self) -> JobRequest:
         """What the proxy is asked."""
@@ -314,8 +418,10 @@ class Getting(_Asking):
 class Walking(_Asking):
     """Which subtree to walk, and how far."""
 
-    oid: Annotated[str, PlainValidator(_oid)]
-    max_rows: Annotated[int | None, PlainValidator(_bounded(1, MOST_ROWS))] = None
+    oid: Annotated[str, PlainValidator(_oid), WithJsonSchema(_OID_SCHEMA)]
+    max_rows: Annotated[int | None, PlainValidator(_bounded(1, MOST_ROWS)), _number("Where to stop.", 1, MOST_ROWS)] = (
+        None
+    )
 
     def order(self) -> JobRequest:
         """What the proxy is asked."""
@@ -325,11 +431,121 @@ class Walking(_Asking):
 class Polling(_Asking):
     """What to read of a device."""
 
-    what: Annotated[tuple[JobPart, ...], PlainValidator(_parts)] = tuple(JobPart)
+    what: Annotated[
+        tuple[JobPart, ...],
+        PlainValidator(_parts),
+        WithJsonSchema(
+            _list("All of it, where nothing is said.", _text("What is read.", enum=list(JobPart)), len(JobPart))
+        ),
+    ] = tuple(JobPart)
 
     def order(self) -> JobRequest:
         """What the proxy is asked."""
         return self._order(JobKind.POLL, parts=self.what)
+
+
+# --- devices: what is right of each is the configuration's to say, in its own words; here is only what there is ------
+
+
+def _quantity(description: str, kind: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - of JSON Schema
+    return {"type": kind, "description": description, **more}
+
+
+_SENT: Final = _text(
+    "A secret itself, not env: or file:; it is never shown again. *** is the one that is kept.",
+    minLength=1,
+    maxLength=_LONGEST_NAME,
+    writeOnly=True,
+)
+_WORD_SCHEMA: Final[dict[str, Any]] = {"type": "string", "maxLength": 32}
+_DEVICE_NAME_SCHEMA: Final = _text("Its name.", minLength=1, maxLength=100, pattern="^[^/ ]+$", examples=["edge9"])
+_DEVICE_HOST_SCHEMA: Final = _text(
+    "Its name in the DNS, or its address.", minLength=1, maxLength=255, examples=["192.0.2.9"]
+)
+
+
+class DevicePutting(_Body):
+    """A device, by the keys of a [[device]] table of the configuration; what it leaves out, [snmp] says."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["host"]})
+
+    name: Annotated[Any, _perhaps(_DEVICE_NAME_SCHEMA)] = None
+    host: Annotated[Any, WithJsonSchema(_DEVICE_HOST_SCHEMA)] = None
+    port: Annotated[Any, _perhaps(_quantity("Its UDP port.", "integer", minimum=1, maximum=65535))] = None
+    profile: Annotated[
+        Any, _perhaps(_text("Its BFD table; auto: found by asking.", minLength=1, examples=["auto", "bfd-std"]))
+    ] = None
+    oid: Annotated[
+        Any, _perhaps(_text("The column of profile oid.", minLength=5, examples=["1.3.6.1.2.1.222.1.2.1.11"]))
+    ] = None
+    values: Annotated[Any, _perhaps(_text("What that column's values are.", enum=["oper", "state"]))] = None
+    version: Annotated[Any, _perhaps(_text("SNMP's.", enum=["1", "2c", "3"]))] = None
+    community: Annotated[Any, _perhaps(_SENT)] = None
+    interval: Annotated[
+        Any, _perhaps(_quantity("Seconds between two polls.", "number", minimum=0.05, maximum=3600))
+    ] = None
+    fast_interval: Annotated[
+        Any, _perhaps(_quantity("The same while something changes.", "number", minimum=0.05, maximum=3600))
+    ] = None
+    timeout: Annotated[Any, _perhaps(_quantity("Seconds for an answer.", "number", minimum=0.05, maximum=60))] = None
+    retries: Annotated[Any, _perhaps(_quantity("How often it is asked again.", "integer", minimum=0, maximum=10))] = (
+        None
+    )
+    stale_after: Annotated[
+        Any,
+        _perhaps(
+            _quantity(
+                "Seconds of silence after which its sessions are unknown.", "number", exclusiveMinimum=0, maximum=86400
+            )
+        ),
+    ] = None
+    engine: Annotated[Any, _perhaps(_text("What speaks SNMP.", enum=["auto", "pysnmp", "gufo"]))] = None
+    user: Annotated[Any, _perhaps(_text("Of version 3.", minLength=1, maxLength=32))] = None
+    auth_protocol: Annotated[Any, _perhaps(_text("Of version 3.", enum=list(AUTH_PROTOCOLS)))] = None
+    auth_key: Annotated[Any, _perhaps(_SENT)] = None
+    priv_protocol: Annotated[Any, _perhaps(_text("Of version 3.", enum=list(PRIV_PROTOCOLS)))] = None
+    priv_key: Annotated[Any, _perhaps(_SENT)] = None
+    contexts: Annotated[
+        Any, _perhaps({"type": "array", "items": _WORD_SCHEMA, "maxItems": 256, "description": "Its views."})
+    ] = None
+    context_communities: Annotated[
+        Any,
+        _perhaps(
+            {
+                "type": "object",
+                "additionalProperties": _SENT,
+                "description": "The community of each of its views, for versions 1 and 2c.",
+            }
+        ),
+    ] = None
+    max_varbinds: Annotated[
+        Any, _perhaps(_quantity("Values asked for in one PDU.", "integer", minimum=1, maximum=500))
+    ] = None
+    trap_from: Annotated[
+        Any,
+        _perhaps(
+            {
+                "type": "array",
+                "items": {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
+                "description": "From where it sends notifications, beside its host.",
+            }
+        ),
+    ] = None
+    trust: Annotated[
+        Any, _perhaps({"type": "boolean", "description": "Whether its authenticated notifications count at once."})
+    ] = None
+
+    def written(self) -> dict[str, Any]:
+        """What was sent."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
+
+class DeviceAdding(DevicePutting):
+    """A device with its name."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["name", "host"]})
+
+    name: Annotated[Any, WithJsonSchema(_DEVICE_NAME_SCHEMA)] = None
 
 
 def read(model: type[Model], *, optional: bool = False) -> Model:

@@ -10,12 +10,15 @@ from typing import Any
 
 from exabgp_bfd.core.model import (
     Announce,
+    ByHand,
+    ByHandView,
     Change,
     Command,
     DeviceView,
     Explanation,
     GuardView,
     Lift,
+    Outcome,
     Override,
     Preview,
     RouteView,
@@ -27,12 +30,17 @@ from exabgp_bfd.core.model import (
     Target,
     Watchdog,
 )
+from exabgp_bfd.core.written import DeviceShown
 from exabgp_bfd.web.backend import SiteStands, Stand
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _LAST = (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 """RFC 3339 has the years 1 to 9999, in microseconds since the epoch."""
+
+
+ANSWERS = {Outcome.DONE: "done", Outcome.ERROR: "error", Outcome.TIMEOUT: "none", Outcome.OVERTAKEN: "none"}
+"""ExaBGP's answers, and what stands where there was none in time."""
 
 
 def rfc3339(microseconds: int) -> str:
@@ -101,6 +109,25 @@ def session(view: SessionView, device: DeviceView | None, calendar: Calendar) ->
     }
 
 
+def device(shown: DeviceShown, view: DeviceView | None, up: int, calendar: Calendar) -> dict[str, Any]:
+    """A device: how it is asked, by the keys of its table, and what is seen of it; `view` is None until it is."""
+    return {
+        **shown.settings,
+        "origin": shown.origin,
+        "written": None if shown.written is None else dict(shown.written),
+        "reachable": view.reachable if view else None,
+        "reason": (view.reason or None) if view else None,
+        "heard": calendar.at(view.heard) if view else None,
+        "sessions": view.sessions if view else 0,
+        "sessions_up": up,
+        "status": shown.status,
+        "profile_found": shown.profile,
+        "engine_used": shown.engine,
+        "uptime": shown.uptime,
+        "services": list(shown.services),
+    }
+
+
 def service(view: ServiceView, calendar: Calendar) -> dict[str, Any]:
     """A service: what it is, since when, why, what beats its health, and each of its routes."""
     return {
@@ -155,7 +182,7 @@ def lift(order: Lift) -> dict[str, Any]:
     return _order(order)
 
 
-def _order(order: Override | Lift) -> dict[str, Any]:
+def _order(order: Override | Lift | ByHand) -> dict[str, Any]:
     return {
         "actor": order.actor,
         "reason": order.reason,
@@ -192,7 +219,7 @@ def explanation(why: Explanation) -> dict[str, Any]:
 def preview(change: Preview) -> dict[str, Any]:
     """What another plan would change at once."""
     return {
-        "commands": [_command(command) for command in change.commands],
+        "commands": [command(each) for each in change.commands],
         "added": list(change.added),
         "removed": list(change.removed),
         "changed": list(change.changed),
@@ -201,9 +228,23 @@ def preview(change: Preview) -> dict[str, Any]:
     }
 
 
-def _command(command: Command) -> dict[str, Any]:
-    action = "announce" if isinstance(command, Announce) else "withdraw"
-    return {"action": action, "service": command.service, **_target(command.route)}
+def command(planned: Command) -> dict[str, Any]:
+    """A command that ExaBGP would get."""
+    action = "announce" if isinstance(planned, Announce) else "withdraw"
+    return {"action": action, "service": planned.service, **_target(planned.route)}
+
+
+def by_hand(view: ByHandView) -> dict[str, Any]:
+    """What an operator announced or withdrew himself, and what became of it."""
+    order = view.order
+    return {
+        **_route(view.route),
+        "key": order.target.key,
+        **_order(order),
+        "answer": None if view.outcome is None else ANSWERS[view.outcome],
+        "text": view.text,
+        "missing": dict(view.missing),
+    }
 
 
 def _route(view: RouteView) -> dict[str, Any]:

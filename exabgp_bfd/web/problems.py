@@ -149,5 +149,5 @@ def _unexpected(error: Exception) -> Response:
 
 def _secured(response: Response) -> Response:
     for name, value in SECURITY_HEADERS.items():
-        response.headers[name] = value
+        response.headers.setdefault(name, value)  # a page may say its own, where it is known to be harmless
     return response

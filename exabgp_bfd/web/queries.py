@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from pydantic import (
     PlainValidator,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -28,6 +30,10 @@ from pydantic import (
 from exabgp_bfd.core.model import EventQuery, Prefix, State
 from exabgp_bfd.web.backend import BgpQuestion
 from exabgp_bfd.web.problems import Problem
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
 
 MOST = 1000
 """The longest page: rendering one holds the interpreter, and with it a withdraw, for some milliseconds."""
@@ -71,10 +77,64 @@ def _reason(value: object) -> str:
     return value
 
 
-Reason = Annotated[str, PlainValidator(_reason)]
-Moment = Annotated[int, BeforeValidator(microseconds)]
+# The schemas say a little less than is taken: what they allow is taken for certain.
+_REASON_SCHEMA = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": REASON_LENGTH,
+    "pattern": "^[ -~\u00a1-\u00ac\u00ae-\u02ff]*[!-~][ -~\u00a1-\u00ac\u00ae-\u02ff]*$",
+    "description": "Why: text in one line.",
+    "examples": ["router upgrade, ticket 4711"],
+}
+_MOMENT_SCHEMA = {
+    "type": "string",
+    "anyOf": [{"format": "date-time"}, {"pattern": "^[0-9]{1,11}(\\.[0-9]{1,9})?$"}],
+    "description": "RFC 3339, or seconds since the epoch.",
+    "examples": ["2026-11-20T12:00:00Z"],
+}
+
+_ADDRESS = r"(1[0-9]{2}|[1-9]?[0-9])"
+_PREFIX_SCHEMA = {
+    "type": "string",
+    "anyOf": [
+        {"format": "ipv4"},
+        {"format": "ipv6"},
+        {
+            "pattern": rf"^({_ADDRESS}\.){{3}}({_ADDRESS}/32|0/24)$|^{_ADDRESS}(\.0){{3}}/8$"
+            "|^2001:db8::/(3[2-9]|[4-9][0-9])$"
+        },
+    ],
+    "description": "A prefix, without bits of a host; an address is the prefix of itself alone.",
+    "examples": ["192.0.2.0/24", "2001:db8::/32"],
+}
+_NEIGHBOR_SCHEMA = {
+    "type": "string",
+    "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}],
+    "description": "A neighbour's address.",
+    "examples": ["192.0.2.1"],
+}
+
+Reason = Annotated[str, PlainValidator(_reason), WithJsonSchema(_REASON_SCHEMA)]
+Moment = Annotated[int, BeforeValidator(microseconds), WithJsonSchema(_MOMENT_SCHEMA)]
 Scope = Literal["site", "all"]
+Where = Annotated[Scope, Field(description="Here, or (`all`) at every site.")]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+OfDevice = Annotated[Name | None, Field(description="Of this device alone.")]
+OfSession = Annotated[Name | None, Field(description="Of this session alone: `edge1/198.51.100.1`.")]
+OfService = Annotated[Name | None, Field(description="Of this service alone.")]
+OfType = Annotated[str | None, Field(min_length=1, max_length=64, description="Of this type alone: `bfd_failure`.")]
+Limit = Annotated[int, Field(ge=1, description=f"Entries of a page; at most {MOST}, whatever is asked for.")]
+
+
+def _cursor_schema(longest: int) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": longest,
+        "description": "The next_cursor of the page before.",
+    }
 
 
 class _Page(BaseModel):
@@ -82,7 +142,7 @@ class _Page(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1)] = 200
+    limit: Limit = 200
 
     @property
     def size(self) -> int:
@@ -90,22 +150,59 @@ class _Page(BaseModel):
         return min(self.limit, MOST)
 
 
+class CountFilter(BaseModel):
+    """Which events are counted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: OfDevice = None
+    session: OfSession = None
+    service: OfService = None
+    event_type: OfType = None
+    since: Moment | None = None
+    until: Moment | None = None
+    site: Annotated[
+        Name | None,
+        Field(description="Whose: another site's, or `*` for all of them; this site's where nothing is said."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CountFilter:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
+
+    def question(self) -> EventQuery:
+        """The question to the store."""
+        return EventQuery(
+            device=self.device,
+            session=self.session,
+            service=self.service,
+            event_type=self.event_type,
+            since=self.since,
+            until=self.until,
+        )
+
+
 class EventFilter(_Page):
     """Which events."""
 
-    limit: Annotated[int, Field(ge=1)] = 50
-    device: Name | None = None
-    session: Name | None = None
-    service: Name | None = None
-    event_type: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    limit: Limit = 50
+    device: OfDevice = None
+    session: OfSession = None
+    service: OfService = None
+    event_type: OfType = None
     since: Moment | None = None
     until: Moment | None = None
-    site: Name | None = None
-    """Whose: another site's, or `*` for all of them; this site's where nothing is said."""
-    cursor: Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(max_length=400)] | None = Field(
-        default=None, union_mode="left_to_right"
-    )
-    """Where the page before ended: an event's id, or what was given out where a site was named."""
+    site: Annotated[
+        Name | None,
+        Field(description="Whose: another site's, or `*` for all of them; this site's where nothing is said."),
+    ] = None
+    cursor: Annotated[
+        Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(max_length=400)] | None,
+        Field(union_mode="left_to_right"),
+        WithJsonSchema(_cursor_schema(400)),
+    ] = None
 
     @field_validator("cursor", mode="after")
     @classmethod
@@ -134,6 +231,36 @@ class EventFilter(_Page):
         )
 
 
+class StreamFilter(BaseModel):
+    """Which events are followed, and from where; neither `since` nor `after`: from now on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: OfDevice = None
+    session: OfSession = None
+    service: OfService = None
+    event_type: OfType = None
+    since: Moment | None = None
+    after: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            lt=2**63,
+            description="The id of the last event that is known; the header Last-Event-ID goes before it.",
+        ),
+    ] = None
+
+    def question(self) -> EventQuery:
+        """The question to the store."""
+        return EventQuery(
+            device=self.device,
+            session=self.session,
+            service=self.service,
+            event_type=self.event_type,
+            since=self.since,
+        )
+
+
 def _neighbor(value: object) -> str:
     """A neighbour's address as ExaBGP writes it."""
     try:
@@ -150,17 +277,34 @@ def _prefix(value: object) -> Prefix:
         raise ValueError(f"must be a prefix, as 192.0.2.0/24 or 2001:db8::/32: {error}") from None
 
 
-Direction = Literal["receive", "send"]
+def _flag(value: object) -> object:
+    """As JSON has it, and not one of the ten other ways to say yes."""
+    if value not in {"true", "false"}:
+        raise ValueError("must be true or false")
+    return value
+
+
+Direction = Annotated[
+    Literal["receive", "send"],
+    Field(description="`receive`: what neighbours told ExaBGP; `send`: what it told them."),
+]
+OfPrefix = Annotated[Prefix | None, PlainValidator(_prefix), WithJsonSchema(_PREFIX_SCHEMA)]
+Match = Annotated[
+    Literal["exact", "longer", "covering"],
+    Field(description="The prefix itself, or also those inside it, or also those that hold it."),
+]
+Family = Annotated[
+    str, Field(min_length=1, max_length=255, description="As ExaBGP writes it.", examples=["ipv4 unicast"])
+]
 
 
 class BgpFilter(_Page):
     """Which of what neighbours and ExaBGP told each other."""
 
-    limit: Annotated[int, Field(ge=1)] = 50
-    neighbor: Annotated[str, BeforeValidator(_neighbor)] | None = None
+    limit: Limit = 50
+    neighbor: Annotated[str | None, PlainValidator(_neighbor), WithJsonSchema(_NEIGHBOR_SCHEMA)] = None
     direction: Direction | None = None
-    """`receive`: what neighbours told ExaBGP; `send`: what it told them."""
-    cursor: Annotated[str, Field(min_length=1, max_length=12_000)] | None = None
+    cursor: Annotated[str | None, Field(min_length=1, max_length=12_000), WithJsonSchema(_cursor_schema(12_000))] = None
 
     def question(self) -> BgpQuestion:
         """The question to the store: one more than the page holds, which tells whether there is a next one."""
@@ -186,61 +330,100 @@ class RateFilter(_Dated):
 class MessageFilter(_Dated):
     """Which messages."""
 
-    type: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """As ExaBGP says; `gap` stands where some were dropped."""
-    prefix: Annotated[Prefix, PlainValidator(_prefix)] | None = None
-    match: Literal["exact", "longer", "covering"] = "exact"
+    type: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="As ExaBGP says: update, state, notification and others; `gap`: where some were dropped.",
+        ),
+    ] = None
+    prefix: OfPrefix = None
+    match: Match = "exact"
 
 
 class ChangeFilter(_Dated):
     """Which changes of routes."""
 
-    family: Name | None = None
-    kind: Literal["announce", "withdraw"] | None = None
-    prefix: Annotated[Prefix, PlainValidator(_prefix)] | None = None
-    match: Literal["exact", "longer", "covering"] = "exact"
+    family: Family | None = None
+    kind: Annotated[Literal["announce", "withdraw"] | None, Field(description="Of this kind alone.")] = None
+    prefix: OfPrefix = None
+    match: Match = "exact"
 
 
 class RouteFilter(BgpFilter):
     """Which routes of now."""
 
     direction: Direction | None = "receive"
-    family: Name | None = None
-    prefix: Annotated[Prefix, PlainValidator(_prefix)] | None = None
-    match: Literal["exact", "longer", "covering"] = "exact"
-    stale: bool | None = None
+    family: Family | None = None
+    prefix: OfPrefix = None
+    match: Match = "exact"
+    stale: Annotated[
+        bool | None,
+        BeforeValidator(_flag),
+        Field(description="Only those whose session ended since, or (`false`) only others."),
+    ] = None
 
 
 class SessionFilter(_Page):
     """Which sessions."""
 
-    device: Name | None = None
-    state: State | None = None
-    cursor: Name | None = None
-    """The id of the last session on the page before."""
+    device: OfDevice = None
+    state: Annotated[State | None, Field(description="In this state alone.")] = None
+    cursor: Annotated[Name | None, Field(description="The id of the last session on the page before.")] = None
+
+
+class DeviceFilter(_Page):
+    """Which devices."""
+
+    origin: Annotated[
+        Literal["file", "api"] | None, Field(description="Those of the configuration, or those added over HTTP.")
+    ] = None
+    cursor: Annotated[Name | None, Field(description="The name of the last device on the page before.")] = None
+
+
+class DeviceDeed(BaseModel):
+    """How a device is changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dry_run: Annotated[bool, Field(description="Only tell what it would change.")] = False
+    force: Annotated[bool, Field(description="Also where a route is withdrawn at once by it.")] = False
+
+
+class HandFilter(_Page):
+    """Which of what was said by hand."""
+
+    cursor: Annotated[Name | None, Field(description="The key of the last one on the page before.")] = None
 
 
 class ServiceFilter(_Page):
     """Which services."""
 
-    scope: Scope = "site"
-    """Those of this site, or (`all`) of every site that is heard of."""
-    cursor: Name | None = None
-    """The name of the last service on the page before."""
+    scope: Annotated[Scope, Field(description="Those of this site, or (`all`) of every site that is heard of.")] = (
+        "site"
+    )
+    cursor: Annotated[Name | None, Field(description="The name of the last service on the page before.")] = None
 
 
-class ReasonFilter(BaseModel):
-    """Why something is taken back."""
+class Rehearsing(BaseModel):
+    """Whether a change is made, or only told of."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reason: Reason | None = None
+    dry_run: Annotated[bool, BeforeValidator(_flag), Field(description="Only tells what would be done.")] = False
+
+
+class ReasonFilter(Rehearsing):
+    """Why something is taken back."""
+
+    reason: Annotated[Reason | None, Field(description="Why: text in one line.")] = None
 
 
 class ClearFilter(ReasonFilter):
     """Why an override is taken back, and where."""
 
-    scope: Scope | None = None
+    scope: Annotated[Scope | None, Field(description="Here, or (`all`) at every site.")] = None
 
 
 Filter = TypeVar("Filter", bound=BaseModel)
@@ -260,6 +443,12 @@ def parse(model: type[Filter]) -> Filter:
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the query is not understood", errors=faults) from error
 
 
+def not_ours() -> Problem:
+    """A 422 for a cursor that was not given out here."""
+    fault = _fault("cursor", "was not given out here; begin without one")
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the query is not understood", errors=[fault])
+
+
 def _fault(parameter: str, detail: str) -> dict[str, str]:
     return {"parameter": parameter[:80], "detail": detail}
 
@@ -271,13 +460,44 @@ def _explained(fault: Any, model: type[BaseModel]) -> dict[str, str]:  # noqa: A
     return _fault(parameter, fault["msg"].removeprefix("Value error, "))
 
 
+def accepted(*forms: str) -> str:
+    """The media type that the client likes best of these, the first where it says nothing; raises a 406 Problem."""
+    wanted = request.accept_mimetypes
+    best = wanted.best_match(forms) if wanted else forms[0]
+    if best is None:
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, f"there is {', '.join(forms[:-1])} and {forms[-1]}: say so in Accept")
+    return best
+
+
+def tag_of(*parts: object) -> str:
+    """An entity tag for an answer that is wholly told by these."""
+    return hashlib.sha256(repr(parts).encode(errors="backslashreplace")).hexdigest()[:32]
+
+
+def unchanged(tag: str) -> Response | None:
+    """A 304 where the client has the answer of that tag already (RFC 9110 section 13.1.2), else None."""
+    if request.if_none_match.contains_weak(tag):
+        return tagged(Response(status=HTTPStatus.NOT_MODIFIED), tag)
+    return None
+
+
+def tagged(response: Response, tag: str) -> Response:
+    """The answer with its tag: it may be kept by the client alone, and used again only after asking."""
+    response.set_etag(tag)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Accept"
+    return response
+
+
 class Page(Generic[Item]):
     """One page of a list, and the cursor of the next one, if there is one."""
 
-    def __init__(self, found: Sequence[Item], size: int, cursor: Callable[[Item], str]) -> None:
-        """`found` holds one item more than the page where there is a next page."""
+    def __init__(
+        self, found: Sequence[Item], size: int, cursor: Callable[[Item], str], onward: str | None = None
+    ) -> None:
+        """`found` holds one item more than the page where there is a next page; `onward` is its cursor if known."""
         self.items = found[:size]
-        self.next_cursor = cursor(self.items[-1]) if len(found) > size else None
+        self.next_cursor = cursor(self.items[-1]) if len(found) > size else onward
 
     @classmethod
     def of(cls, items: Iterable[Item], key: Callable[[Item], str], after: str | None, size: int) -> Page[Item]:
@@ -290,7 +510,11 @@ class Page(Generic[Item]):
 
         `more` stands beside the list.
         """
-        response = jsonify({name: [render(item) for item in self.items], "next_cursor": self.next_cursor, **more})
+        body = {name: [render(item) for item in self.items], "next_cursor": self.next_cursor, **more}
+        return self.linked(jsonify(body))
+
+    def linked(self, response: Response) -> Response:
+        """The answer, with the next page's address in a Link header (RFC 8288)."""
         if self.next_cursor is not None:
             response.headers["Link"] = f'<{_address(self.next_cursor)}>; rel="next"'
         return response

@@ -22,11 +22,31 @@ from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
 
 from exabgp_bfd.core.model import ConfigError
-from exabgp_bfd.web import gate, problems
-from exabgp_bfd.web.api import bgp, events, guard, health, index, overrides, plan, services, sessions, snmp, webhook
+from exabgp_bfd.web import gate, problems, tls
+from exabgp_bfd.web.api import (
+    bgp,
+    command,
+    devices,
+    docs,
+    events,
+    guard,
+    health,
+    index,
+    notify,
+    overrides,
+    plan,
+    services,
+    sessions,
+    shutdown,
+    snmp,
+    stream,
+    trail,
+    webhook,
+)
 from exabgp_bfd.web.auth import host_is_ours
 from exabgp_bfd.web.backend import Backend, WebSettings
 from exabgp_bfd.web.channel import Channel, Workers, is_busy
+from exabgp_bfd.web.stream import Streams
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -41,20 +61,23 @@ TURN_WITHIN = 10.0
 """Seconds that a page waits for its turn."""
 
 _CONNECTIONS = 200
+_SPARE = 8
+"""Connections below that bound at which the one goes that has kept us waiting for longest."""
 _OVERSIZE = 4
 """How many times too large a body may be and still be read, so that its sender gets an answer and not a reset."""
 
 _PLACE = "[api] listen"
 
 
-class _Pages(Flask):
+class Pages(Flask):
     """Renders one page at a time: pages share the interpreter with the decisions, and four at once would be in the way
     of a withdraw without any of them being ready sooner. What waits for a disk, and what must answer whatever else is
     asked for, does not take a turn.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, streams: Streams) -> None:
         super().__init__("exabgp_bfd.web", static_folder=None, template_folder=None)
+        self.streams = streams
         self._turn = threading.Lock()
         # Whoever waits holds a worker: these and the webhooks' half leave one for what must be answered meanwhile.
         changes = max(1, threads // 8)
@@ -65,7 +88,7 @@ class _Pages(Flask):
         """As Flask's, in turn."""
         if request.path in {"/healthz", "/readyz", "/webhook/failure"}:  # the webhook counts those that wait itself
             return super().dispatch_request()
-        if request.method not in {"GET", "HEAD"}:
+        if request.method not in {"GET", "HEAD", "OPTIONS"}:
             return self._change()
         if not self._room.acquire(blocking=False):
             raise _busy()
@@ -96,9 +119,10 @@ def _busy() -> problems.Problem:
     return problems.Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after=1)
 
 
-def create_app(backend: Backend, settings: WebSettings) -> Flask:
+def create_app(backend: Backend, settings: WebSettings) -> Pages:
     """The application: the blueprints, the error documents, the check of the Host header, and the gate behind it."""
-    app = _Pages(settings.threads)
+    streams = Streams(backend)
+    app = Pages(settings.threads, streams)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     # Errors end in our own document under test as in service, never in a debugger or a traceback page.
     app.config["PROPAGATE_EXCEPTIONS"] = False
@@ -116,15 +140,22 @@ def create_app(backend: Backend, settings: WebSettings) -> Flask:
             )
 
     app.register_blueprint(index.blueprint(backend))
+    app.register_blueprint(docs.blueprint(backend))
     app.register_blueprint(health.blueprint(backend))
     app.register_blueprint(events.blueprint(backend))
+    app.register_blueprint(trail.blueprint(backend))
+    app.register_blueprint(stream.blueprint(backend, streams))
     app.register_blueprint(bgp.blueprint(backend))
     app.register_blueprint(sessions.blueprint(backend))
+    app.register_blueprint(devices.blueprint(backend))
     app.register_blueprint(services.blueprint(backend))
     app.register_blueprint(overrides.blueprint(backend))
     app.register_blueprint(guard.blueprint(backend))
     app.register_blueprint(plan.blueprint(backend))
+    app.register_blueprint(command.blueprint(backend))
+    app.register_blueprint(shutdown.blueprint(backend))
     app.register_blueprint(snmp.blueprint(backend))
+    app.register_blueprint(notify.blueprint(backend))
     app.register_blueprint(webhook.blueprint(backend, settings))
     gate.install(app, settings)
     return app
@@ -135,12 +166,16 @@ class WebServer:
 
     def __init__(self, app: WSGIApplication, settings: WebSettings) -> None:
         self._app = app
+        self._streams = app.streams if isinstance(app, Pages) else None
         self._host = settings.host
         self._port = settings.port
         self._threads = settings.threads
+        self._tls = settings.tls
         self._limits = Adjustments(
             ident=None,
-            clear_untrusted_proxy_headers=True,
+            # Whom to believe is said in [api] trusted_proxies: `gate` takes out what anybody else says.
+            clear_untrusted_proxy_headers=False,
+            url_scheme="http" if settings.tls is None else "https",
             # waitress refuses at its limit, the application beyond its own.
             max_request_body_size=_OVERSIZE * settings.max_body + 1,
             max_request_header_size=settings.max_header,
@@ -158,6 +193,8 @@ class WebServer:
         self._workers: Workers | None = None
         self._thread: threading.Thread | None = None
         self._clean = True
+        self.crowded_out = 0
+        """Connections that were let go to make room for others."""
 
     @property
     def port(self) -> int:
@@ -168,6 +205,7 @@ class WebServer:
         """Listens and serves; raises ConfigError naming `[api] listen` when that address cannot be had."""
         if self._thread is not None:
             raise RuntimeError("a WebServer starts once")
+        secured = None if self._tls is None else tls.channels(tls.context(self._tls))
         listener = _listen(self._host, self._port)
         self._port = listener.getsockname()[1]
         # It warns of every request that finds all workers busy: a line a request, when there is least time for it.
@@ -183,10 +221,11 @@ class WebServer:
             sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
             bind_socket=False,
         )
-        self._server.channel_class = Channel
+        self._server.channel_class = secured or Channel
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
-        logger.info("the API listens on %s port %d", self._host, self._port)
+        scheme = "" if self._tls is None else " with TLS"
+        logger.info("the API listens on %s port %d%s", self._host, self._port, scheme)
 
     def stop(self, timeout: float = 1.5) -> bool:
         """Stops accepting, lets answers under way leave, and ends; True when nothing is left behind.
@@ -202,13 +241,15 @@ class WebServer:
             self._quit.set()
             with contextlib.suppress(OSError):  # it may have turned just now, and closed what would wake it
                 self._server.pull_trigger()  # wakes the poll at once
-        thread.join(timeout + 1.0)
-        return self._clean and not thread.is_alive()
+        ended = self._streams is None or self._streams.stop(timeout)
+        thread.join(max(0.0, self._deadline - time.monotonic()) + 1.0)
+        return self._clean and ended and not thread.is_alive()
 
     def _run(self) -> None:
         while not self._quit.is_set():
             self._turn(1.0)
             self._drop_dawdlers()
+            self._make_room()
         # Only the listening socket: the trigger must still wake this loop for the workers' answers.
         wasyncore.dispatcher.close(self._server)
         while time.monotonic() < self._deadline and any(map(is_busy, self._channels())):
@@ -232,6 +273,21 @@ class WebServer:
         for channel in self._channels():
             if channel.begun is not None and now - channel.begun > REQUEST_WITHIN:
                 channel.will_close = True
+
+    def _make_room(self) -> None:
+        """Lets go whoever has said nothing whole for longest, before nobody new would be heard.
+
+        Else as many clients as there are connections, each of which begins a request and does not end it, would shut
+        out everybody for as long as a request may take. Who does not take an answer follows; who waits for one never.
+        """
+        channels = self._channels()
+        if len(channels) <= _CONNECTIONS - _SPARE:
+            return
+        waiting = [channel for channel in channels if not channel.requests]
+        if waiting:
+            longest = min(waiting, key=lambda channel: (bool(channel.total_outbufs_len), channel.idle))
+            longest.handle_close()
+            self.crowded_out += 1
 
     def _close(self) -> None:
         workers = self._workers

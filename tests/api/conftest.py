@@ -1,17 +1,20 @@
 """What the tests of the API ask for: the application around a program in a box."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from api.box import KEYS, Box, event, keys
+from api.conform import watched
 from flask import Flask
 from flask.testing import FlaskClient
 
 from exabgp_bfd.core.model import Secret, StoreError
 from exabgp_bfd.web.auth import Key, Role, new_key, sign
 from exabgp_bfd.web.backend import WebSettings
+from exabgp_bfd.web.limits import Rates
 from exabgp_bfd.web.server import create_app
 
 
@@ -29,7 +32,8 @@ def ephemeral() -> tuple[str, Key]:
 @pytest.fixture
 def settings(ephemeral: tuple[str, Key]) -> WebSettings:
     secrets = (Secret("old secret"), Secret("new secret"))
-    return WebSettings("127.0.0.1", 8080, webhook_secrets=secrets, ephemeral=ephemeral[1])
+    unlimited = Rates(requests=0, failures=0)  # tests ask more often than anybody may, and guess keys
+    return WebSettings("127.0.0.1", 8080, webhook_secrets=secrets, ephemeral=ephemeral[1], rates=unlimited)
 
 
 @pytest.fixture
@@ -56,8 +60,10 @@ def counted(backend: Box) -> list[str]:
 
 
 @pytest.fixture
-def app(backend: Box, settings: WebSettings) -> Flask:
-    return create_app(backend, settings)
+def app(backend: Box, settings: WebSettings) -> Iterator[Flask]:
+    app = create_app(backend, settings)
+    with watched(app):
+        yield app
 
 
 @pytest.fixture
@@ -66,13 +72,16 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def build(backend: Box, settings: WebSettings) -> Callable[..., FlaskClient]:
+def build(backend: Box, settings: WebSettings) -> Iterator[Callable[..., FlaskClient]]:
     """A client of an application with other settings."""
+    with ExitStack() as stack:
 
-    def make(**changes: Any) -> FlaskClient:
-        return create_app(backend, replace(settings, **changes)).test_client()
+        def make(**changes: Any) -> FlaskClient:
+            app = create_app(backend, replace(settings, **changes))
+            stack.enter_context(watched(app))
+            return app.test_client()
 
-    return make
+        yield make
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 """What the API tells of other sites, and orders for all of them: what reaches the program, and every refusal."""
 
+import csv
+import io
+import json
+
 import pytest
 from api.box import NOON
 
@@ -84,6 +88,41 @@ def test_events_of_another_site_and_of_all_of_them(client, backend, make_event):
     # Without a site, this one's: by its ids, as ever.
     assert [each["id"] for each in client.get("/events?cursor=3").get_json()["events"]] == [2, 1]
     assert len(backend.sites_asked) == 3
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson", "text/csv"])
+def test_events_of_other_sites_have_every_form_and_tag_of_our_own(client, backend, make_event, accept):
+    backend.trail = [make_event(number, site=site) for number, site in enumerate(["fra1", "ams1", "fra1"], 1)]
+
+    def get(query, **headers):
+        return client.get(f"/events?{query}", headers={"Accept": accept, **headers})
+
+    answer = get("site=*&limit=2")
+    assert answer.status_code == 200
+    assert answer.mimetype == accept
+    assert answer.headers["Link"] == '</events?site=%2A&limit=2&cursor=at+2>; rel="next"'
+    if accept == "application/json":
+        found = [(each["id"], each["site"]) for each in answer.get_json()["events"]]
+    elif accept == "text/csv":
+        found = [(int(each["id"]), each["site"]) for each in csv.DictReader(io.StringIO(answer.text))]
+    else:
+        found = [(each["id"], each["site"]) for each in map(json.loads, answer.text.splitlines())]
+    assert found == [(3, "fra1"), (2, "ams1")]
+    tag = answer.headers["ETag"]
+    again = get("site=*&limit=2", **{"If-None-Match": tag})
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
+    # Another list, another store, another event of the same number: another tag.
+    assert get("site=fra1&limit=2", **{"If-None-Match": tag}).status_code == 200
+    backend.trail[1] = make_event(2, site="ams1", ts="2026-11-20T12:00:01.000000Z")
+    assert get("site=*&limit=2", **{"If-None-Match": tag}).status_code == 200
+
+
+def test_a_tag_stands_for_the_store_that_answered_too(client, backend, make_event):
+    backend.trail = [make_event(1)]
+    tag = client.get("/events?site=fra1").headers["ETag"]
+    backend.store = "journal"
+    answer = client.get("/events?site=fra1", headers={"If-None-Match": tag})
+    assert (answer.status_code, answer.get_json()["store"]) == (200, "journal")
 
 
 def test_a_cursor_of_another_list_is_refused(client, problem):

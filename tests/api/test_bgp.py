@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
+from api.box import NUMBERED, bgp_document
 
 from exabgp_bfd.web.backend import BgpQuestion
 
@@ -21,7 +22,7 @@ def test_the_links_lead_through_everything_once(client, backend, path, size):
         body = response.get_json()
         assert body["store"] == "journal"
         assert len(body[LISTS[path]]) <= size
-        seen += [one["n"] for one in body[LISTS[path]]]
+        seen += [one[NUMBERED[path]] for one in body[LISTS[path]]]
         link = response.headers.get("Link")
         assert (link is None) == (body["next_cursor"] is None)
         address = link and link.removeprefix("<").removesuffix('>; rel="next"')
@@ -106,7 +107,9 @@ def test_since_after_until_is_refused(client, problem):
 
 def test_neighbors(client, backend):
     backend.bgp = [1, 2]
-    assert client.get("/bgp/neighbors").get_json() == {"neighbors": [{"n": 1}, {"n": 2}]}
+    neighbors = client.get("/bgp/neighbors").get_json()["neighbors"]
+    assert neighbors == [bgp_document("neighbors", 1), bgp_document("neighbors", 2)]
+    assert [one["neighbor"] for one in neighbors] == ["192.0.2.1", "192.0.2.2"]
 
 
 @pytest.mark.parametrize("path", [*LISTS, "neighbors"])

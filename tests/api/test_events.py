@@ -1,5 +1,9 @@
 """`GET /events`: the filters reach the store as they were meant, and pages follow one another without a gap."""
 
+import csv
+import io
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,3 +180,175 @@ def test_no_moments(text):
 @given(st.integers(0, 253402300799_999))
 def test_a_moment_that_we_wrote_is_read_back(milliseconds):
     assert microseconds(rfc3339(milliseconds * 1000)) == milliseconds * 1000
+
+
+def test_pages_are_stable_while_events_are_written(client, backend, make_event):
+    backend.trail = [make_event(number) for number in range(1, 21)]
+    seen, address, written = [], "/events?limit=3", 20
+    while address:
+        response = client.get(address)
+        seen += [event["id"] for event in response.get_json()["events"]]
+        link = response.headers.get("Link")
+        address = link and link.removeprefix("<").removesuffix('>; rel="next"')
+        backend.trail += [make_event(written + 1), make_event(written + 2)]
+        written += 2
+    assert seen == list(range(20, 0, -1))
+
+
+def lines(response):
+    assert response.content_type == "application/x-ndjson"
+    return [json.loads(line) for line in response.get_data(as_text=True).splitlines()]
+
+
+def rows(response):
+    assert response.content_type == "text/csv; charset=utf-8; header=present"
+    text = response.get_data(as_text=True)
+    assert text.endswith("\r\n")
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
+def test_lines_and_rows_hold_what_the_json_holds(client, backend, make_event, count):
+    backend.trail = [make_event(number, details={"n": number}) for number in range(1, count + 1)]
+    events = client.get("/events?limit=1000").get_json()["events"]
+    assert len(events) == count
+    assert lines(client.get("/events?limit=1000", headers={"Accept": "application/x-ndjson"})) == events
+    head, *table = rows(client.get("/events?limit=1000", headers={"Accept": "text/csv"}))
+    assert head == list(make_event(1))
+    assert [dict(zip(head, row, strict=True)) for row in table] == [
+        {
+            name: "" if value is None else value if isinstance(value, str) else json.dumps(value)
+            for name, value in event.items()
+        }
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize("form", ["application/x-ndjson", "text/csv"])
+def test_every_form_has_pages(client, backend, make_event, form):
+    backend.trail = [make_event(1), make_event(2)]
+    response = client.get("/events?limit=1", headers={"Accept": form})
+    assert response.headers["Link"] == '</events?limit=1&cursor=2>; rel="next"'
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/*", "text/csv"),
+        ("text/csv", "text/csv"),
+        ("text/html, */*;q=0.8", "application/json"),
+        ("text/csv;q=0.5, application/x-ndjson;q=0.9", "application/x-ndjson"),
+        ("application/json;q=0, text/csv", "text/csv"),
+    ],
+)
+def test_the_form_is_the_one_that_is_liked_best(client, accept, form):
+    response = client.get("/events", headers={"Accept": accept} if accept else {})
+    assert response.mimetype == form
+    assert "Accept" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "application/json;q=0", "nonsense", "text/csv;q=0"])
+def test_what_there_is_not_is_406(client, problem, backend, accept):
+    document = problem(client.get("/events", headers={"Accept": accept}), 406)
+    assert "text/csv" in document["detail"]
+    assert backend.queries == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =cmd|' /C calc'!A0",
+        "\N{FULLWIDTH EQUALS SIGN}1",
+        "|x",
+        "%0A",
+        "\n1",
+        "\N{NO-BREAK SPACE}=1",
+    ],
+)
+def test_a_cell_is_never_a_formula(client, backend, make_event, text):
+    backend.trail = [make_event(1, device=text, details={text: text})]
+    _, row = rows(client.get("/events", headers={"Accept": "text/csv"}))
+    assert row[2] == f"'{text}"
+    assert row[4] == json.dumps({text: text})
+    assert not any(cell[:1] in {"=", "+", "-", "@", "\t", "\r"} for cell in row)
+
+
+@pytest.mark.parametrize(
+    "text", ["edge1", "a=b", "edge-1", "1.5", "", "  ", 'say "x", y', "two\r\nlines", "\N{SNOWMAN}"]
+)
+def test_other_cells_are_as_they_were(client, backend, make_event, text):
+    backend.trail = [make_event(1, device=text)]
+    assert rows(client.get("/events", headers={"Accept": "text/csv"}))[1][2] == text
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson", "text/csv"])
+def test_what_did_not_change_is_not_sent_again(client, backend, make_event, accept):
+    backend.trail = [make_event(number) for number in range(1, 6)]
+    headers = {"Accept": accept}
+    first = client.get("/events?limit=3", headers=headers)
+    headers["If-None-Match"] = first.headers["ETag"]
+    second = client.get("/events?limit=3", headers=headers)
+    assert (second.status_code, second.data) == (304, b"")
+    assert second.headers["ETag"] == first.headers["ETag"]
+    assert second.headers["Cache-Control"] == first.headers["Cache-Control"] == "private, no-cache"
+    assert client.head("/events?limit=3", headers=headers).status_code == 304
+    for more in ({"If-None-Match": "*"}, {"If-None-Match": f'"x", W/{first.headers["ETag"]}'}):
+        assert client.get("/events?limit=3", headers=headers | more).status_code == 304
+    backend.trail.append(make_event(6))
+    third = client.get("/events?limit=3", headers=headers)
+    assert third.status_code == 200
+    assert third.headers["ETag"] != first.headers["ETag"]
+
+
+def test_forms_and_pages_have_tags_of_their_own(client, backend, make_event):
+    backend.trail = [make_event(number) for number in range(1, 6)]
+    answers = [
+        client.get("/events?limit=3"),
+        client.get("/events?limit=3", headers={"Accept": "text/csv"}),
+        client.get("/events?limit=3", headers={"Accept": "application/x-ndjson"}),
+        client.get("/events?limit=4"),
+        client.get("/events?limit=3&cursor=3"),
+    ]
+    assert len({answer.headers["ETag"] for answer in answers}) == len(answers)
+
+
+def test_a_tag_opens_nothing_without_a_key(keyed, key, backend, make_event):
+    backend.trail = [make_event(1)]
+    tag = keyed.get("/events", headers=key("read")).headers["ETag"]
+    assert keyed.get("/events", headers={"If-None-Match": tag}).status_code == 401
+
+
+def test_head_is_get_without_its_body(client, backend, make_event):
+    backend.trail = [make_event(1)]
+    for accept in ("application/json", "text/csv"):
+        get, head = (ask("/events", headers={"Accept": accept}) for ask in (client.get, client.head))
+        assert (head.status_code, head.data) == (200, b"")
+        assert head.content_type == get.content_type
+        assert head.headers["ETag"] == get.headers["ETag"]
+
+
+def test_options_tells_the_methods_and_opens_nothing_to_other_sites(keyed):
+    response = keyed.options("/events", headers={"Origin": "https://evil.example"})
+    assert response.status_code == 200
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    preflight = keyed.options(
+        "/services/dns/override",
+        headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"},
+    )
+    assert {"PUT", "DELETE"} <= set(preflight.headers["Allow"].split(", "))
+    for answer in (response, preflight, keyed.get("/events", headers={"Origin": "https://evil.example"})):
+        assert not [name for name, _ in answer.headers if name.lower().startswith("access-control")]
+
+
+def test_what_is_not_said_otherwise_is_never_stored(client, backend, make_event):
+    for path in ("/services", "/sessions", "/health", "/guard", "/metrics", "/nothing"):
+        assert client.get(path).headers["Cache-Control"] == "no-store"

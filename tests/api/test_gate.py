@@ -4,20 +4,26 @@ import re
 import threading
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 
 import pytest
-from flask import Flask
+from api.box import keys
+from flask import Flask, request
 
 from exabgp_bfd.core.model import ConfigError, Secret
 from exabgp_bfd.web import auth, gate
 from exabgp_bfd.web.auth import Key, find_key, is_loopback, new_key
 from exabgp_bfd.web.backend import WebSettings
+from exabgp_bfd.web.limits import Rates
 
 ROLES = ("read", "operate", "admin")
 OPEN = ("/health", "/healthz", "/readyz", "/metrics")
 BODIES = {
     "/services/<name>/override": {"action": "freeze", "reason": "test"},
     "/guard/lift": {"reason": "test"},
+    "/devices": {"name": "edge9", "host": "192.0.2.9"},
+    "/devices/<name>": {"host": "192.0.2.7"},
+    "/command": {"command": "withdraw route 203.0.113.7/32"},
     "/snmp/get": {"device": "edge1", "oids": ["1.3.6.1.2.1.1.5.0"]},
     "/snmp/walk": {"device": "edge1", "oid": "1.3.6.1.2.1.1"},
     "/snmp/poll": {"device": "edge1"},
@@ -30,8 +36,12 @@ def requests(app):
     for rule in app.url_map.iter_rules():
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
             body = BODIES.get(rule.rule) if method in {"PUT", "POST"} else None
-            found.append((gate.access_of(app, rule.endpoint), method, rule.rule.replace("<name>", "dns"), body))
+            found.append((gate.access_of(app, rule.endpoint), method, _address(rule.rule), body))
     return found
+
+
+def _address(rule):
+    return rule.replace("<name>", "edge7" if rule.startswith("/devices") else "dns").replace("<int:number>", "7")
 
 
 def key_of(text, role="admin", name="noc"):
@@ -68,7 +78,7 @@ def test_no_endpoint_is_reached_with_less_than_its_role(keyed, key, problem, bac
         response = keyed.open(path, method=method, json=body, headers=headers)
         if role == "none" or (held in ROLES and ROLES.index(held) >= ROLES.index(role)):
             # 404: no override to clear, no such ticket
-            assert response.status_code in {200, 202, 404}, (method, path, response.data)
+            assert response.status_code in {200, 201, 202, 404}, (method, path, response.data)
             continue
         refusal = problem(response, 403 if held in ROLES else 401)
         assert f"role {role}" in refusal["detail"], (method, path)
@@ -91,7 +101,8 @@ def test_what_was_refused_changed_nothing(keyed, key, backend, held):
     assert (backend.ordered, backend.reloads, backend.previewed) == ([], [], [])
 
 
-def test_without_keys_reading_is_open_and_changing_is_not(client, backend, problem):
+def test_without_keys_reading_is_open_and_changing_is_not(client, backend, problem, make_event):
+    backend.trail = [make_event(7)]  # the number that `requests` asks for
     for role, method, path, body in requests(client.application):
         response = client.open(path, method=method, json=body)
         if role in {"none", "read"}:
@@ -239,12 +250,12 @@ def test_every_key_is_compared_whichever_matches(monkeypatch):
         return right(known, digest)
 
     monkeypatch.setattr(auth.hmac, "compare_digest", compare)
-    keys = [key_of("one", name="1"), key_of("two", name="2"), key_of("three", name="3")]
+    known = [key_of("one", name="1"), key_of("two", name="2"), key_of("three", name="3")]
     for presented, name in ((b"one", "1"), (b"two", "2"), (b"three", "3"), (b"four", None)):
         compared.clear()
-        found = find_key(keys, presented)
+        found = find_key(known, presented)
         assert (found and found.name) == name
-        assert compared == [key.sha256.reveal() for key in keys]
+        assert compared == [key.sha256.reveal() for key in known]
 
 
 def test_a_new_key_opens_and_is_known_by_its_hash_only():
@@ -299,3 +310,107 @@ def test_changes_under_way_leave_room_for_others(build, admin, backend, problem,
     for thread in threads:
         thread.join(20)
     assert [answer.status_code for answer in answers] == [200, 200]
+
+
+# --- networks, proxies, renewal -----------------------------------------------------------------------------------
+
+OFFICE = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+
+
+def at(address, **headers):
+    return {"environ_base": {"REMOTE_ADDR": address}, "headers": headers}
+
+
+def test_only_the_networks_that_are_configured_may_ask_at_all(build, problem, signed):
+    client = build(keys=keys(), ephemeral=None, networks=OFFICE)
+    for path in ("/healthz", "/metrics", "/services", "/nothing"):
+        for stranger in ("198.51.100.1", "127.0.0.1", "::1"):
+            assert "[api] networks" in problem(client.get(path, **at(stranger)), 403)["detail"]
+    body = b'{"device": "edge1", "reason": "link_flap", "evidence": {}}'
+    problem(client.post("/webhook/failure", data=body, **at("198.51.100.1", **signed(body))), 403)
+    for address in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7"):
+        assert client.get("/healthz", **at(address)).status_code == 200
+        assert client.get("/services", **at(address, **{"X-API-Key": "key-that-reads"})).status_code == 200
+
+
+def test_a_key_may_be_for_some_networks_only(build, problem):
+    own = [replace(key, networks=OFFICE if key.role == "admin" else ()) for key in keys()]
+    client = build(keys=tuple(own), ephemeral=None)
+    admin, reader = {"X-API-Key": "key-that-administers"}, {"X-API-Key": "key-that-reads"}
+    assert client.post("/reload", **at("192.0.2.7", **admin)).status_code == 200
+    assert "a-admin may not be used from 127.0.0.1" in problem(client.post("/reload", headers=admin), 403)["detail"]
+    assert client.get("/services", headers=reader).status_code == 200
+
+
+def test_who_asks_is_whom_a_trusted_proxy_says(build, problem, backend):
+    client = build(trusted_proxies=(ip_network("127.0.0.0/8"),))
+
+    def ask(forwarded, peer="127.0.0.1"):
+        headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+        return client.get("/services", **at(peer, **headers))
+
+    assert ask(None).status_code == 200  # the proxy itself, on loopback and without keys
+    assert ask("198.51.100.1").status_code == 401
+    assert ask("127.0.0.1, 198.51.100.1").status_code == 401  # what a client says of itself
+    assert ask("198.51.100.1, 127.0.0.3").status_code == 401  # through two proxies
+    problem(ask("unknown"), 400)
+    problem(ask(""), 400)
+
+
+def test_nobody_else_is_believed(build, client, key):
+    beyond = build(keys=keys(), ephemeral=None, networks=OFFICE)
+    forged = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": "localhost", "Forwarded": "for=192.0.2.7"}
+    assert beyond.get("/services", **at("198.51.100.1", **forged, **key("read"))).status_code == 403
+    assert client.get("/services", **at("198.51.100.1", **{"X-Forwarded-For": "127.0.0.1"})).status_code == 401
+    seen = {}
+    client.application.before_request_funcs[None].insert(0, lambda: seen.update(request.environ) or None)
+    client.get("/services", headers=forged)
+    assert not [name for name in seen if "FORWARDED" in name]
+
+
+def test_a_key_that_is_taken_out_opens_nothing_from_the_next_request_on(build, key, problem, backend, monkeypatch):
+    client = build(keys=keys(), ephemeral=None)
+    held, entered = threading.Event(), threading.Event()
+    reload = backend.reload
+
+    def slow(actor, timeout):
+        entered.set()
+        assert held.wait(20)
+        return reload(actor, timeout)
+
+    monkeypatch.setattr(backend, "reload", slow)
+    under_way = []
+    thread = threading.Thread(
+        target=lambda: under_way.append(client.application.test_client().post("/reload", headers=key("admin")))
+    )
+    thread.start()
+    assert entered.wait(20)
+    old = client.application.extensions[gate.STANDING].settings
+    gate.renew(client.application, replace(old, keys=(keys()[0], key_of("another"))))
+    problem(client.post("/reload", headers=key("admin")), 401)
+    assert client.get("/services", headers=key("read")).status_code == 200
+    held.set()
+    thread.join(20)
+    assert [answer.status_code for answer in under_way] == [200]  # what was under way with it ends
+    assert client.post("/reload", headers={"X-API-Key": "another"}).status_code == 200
+    assert backend.reloads == ["a-admin", "noc"]
+
+
+def test_several_keys_of_one_name_act_alike(build, backend):
+    both = (key_of("old key", name="noc"), key_of("new key", name="noc"))
+    client = build(keys=both, ephemeral=None)
+    assert {client.post("/reload", headers={"X-API-Key": text}).status_code for text in ("old key", "new key")} == {200}
+    assert backend.reloads == ["noc", "noc"]
+
+
+def test_a_renewal_changes_senders_and_rates_too(build, signed, admin):
+    client = build()
+    body = b'{"device": "edge1", "reason": "link_flap", "evidence": {}}'
+    old = client.application.extensions[gate.STANDING].settings
+    gate.renew(client.application, replace(old, webhook_secrets=(Secret("third secret"),)))
+    assert client.post("/webhook/failure", data=body, headers=signed(body)).status_code == 401
+    assert client.post("/webhook/failure", data=body, headers=signed(body, "third secret")).status_code == 202
+    gate.renew(client.application, replace(old, rates=Rates(requests=0.01, burst=1)))
+    assert [client.get("/services").status_code for _ in range(2)] == [200, 429]
+    gate.renew(client.application, replace(old, webhook_secrets=(), rates=Rates(requests=0.01, burst=1)))
+    assert client.get("/services").status_code == 429  # the same rates: what was used up stays so

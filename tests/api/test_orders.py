@@ -131,8 +131,8 @@ def test_an_action_that_there_is_not(put, problem, backend, action):
 
 def test_every_fault_is_told_at_once(put, problem):
     assert pointers(problem(put("/services/dns/override", {"ttl": -1, "x/y": 1}), 422)) == [
-        "#/reason",
         "#/ttl",
+        "#/reason",
         "#/action",
         "#/x~1y",
     ]

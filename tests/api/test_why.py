@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from exabgp_bfd.core.model import StoreError
-from exabgp_bfd.web.api import services
+from exabgp_bfd.web.api import trail
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def test_a_service_that_never_decided_has_no_chain(client, linked):
 
 
 def test_twenty_events_are_whole_and_the_oldest_of_more_are_left_out(client, linked):
-    linked(*range(1, services.CHAIN + 1))
-    assert chain(client) == (list(range(1, services.CHAIN + 1)), None)
-    linked(*range(1, services.CHAIN + 3))
+    linked(*range(1, trail.CHAIN + 1))
+    assert chain(client) == (list(range(1, trail.CHAIN + 1)), None)
+    linked(*range(1, trail.CHAIN + 3))
     seen, incomplete = chain(client)
-    assert seen == list(range(3, services.CHAIN + 3))
-    assert f"only the last {services.CHAIN}" in incomplete
+    assert seen == list(range(3, trail.CHAIN + 3))
+    assert f"only the last {trail.CHAIN}" in incomplete
     assert "event 2 " in incomplete
 
 
@@ -83,7 +83,7 @@ def test_the_explanation_comes_also_without_the_journal(client, backend, linked)
 
 
 def test_a_slow_journal_does_not_hold_the_answer(client, linked, monkeypatch):
-    monkeypatch.setattr(services, "CHAINED_WITHIN", -1.0)
+    monkeypatch.setattr(trail, "CHAINED_WITHIN", -1.0)
     linked(4, 11)
     seen, incomplete = chain(client)
     assert seen == []

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
 
 from exabgp_bfd.web.backend import Backend, BgpFound, BgpQuestion
 from exabgp_bfd.web.gate import needs
-from exabgp_bfd.web.problems import Problem
-from exabgp_bfd.web.queries import BgpFilter, ChangeFilter, MessageFilter, Page, RateFilter, RouteFilter, parse
+from exabgp_bfd.web.queries import (
+    BgpFilter,
+    ChangeFilter,
+    MessageFilter,
+    Page,
+    RateFilter,
+    RouteFilter,
+    not_ours,
+    parse,
+)
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -54,7 +61,6 @@ def _page(name: str, chosen: BgpFilter, ask: Callable[[BgpQuestion], BgpFound]) 
     try:
         found = ask(chosen.question())
     except ValueError as error:
-        fault = {"parameter": "cursor", "detail": "was not given out here; begin without one"}
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the query is not understood", errors=[fault]) from error
+        raise not_ours() from error
     page = Page(found.items, chosen.size, lambda each: each[0])
     return page.answer(name, lambda each: each[1], store=found.store)

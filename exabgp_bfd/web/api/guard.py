@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from exabgp_bfd.core.model import Clear, Lift, Order
-from exabgp_bfd.web import bodies, documents, orders
-from exabgp_bfd.web.api.overrides import reason_of_clearing
+from exabgp_bfd.web import bodies, documents, orders, rehearsal
+from exabgp_bfd.web.api.overrides import clearing
 from exabgp_bfd.web.backend import Backend
 from exabgp_bfd.web.gate import actor, needs
 from exabgp_bfd.web.problems import Problem
@@ -29,9 +29,12 @@ def blueprint(backend: Backend) -> Blueprint:
     @needs("operate")
     def lift() -> Response:
         """Lifts the limit on services withdrawn at once: {reason, ttl or expires}."""
+        dry_run = rehearsal.asked()
         body = bodies.read(bodies.Lifting)
         _, now = backend.clock()
         what = Lift(actor(), body.reason, since=now / 1e6, expires=body.end(now))
+        if dry_run or body.dry_run:
+            return jsonify(rehearsal.of(backend, Order(what)))
         event = orders.post(backend, Order(what))
         return jsonify({"event": event, "lift": documents.lift(what), "guard": _guard(backend)})
 
@@ -39,10 +42,13 @@ def blueprint(backend: Backend) -> Blueprint:
     @needs("operate")
     def clear() -> Response:
         """Lets the limit hold again; reason, in the query or the body."""
-        reason = reason_of_clearing()
+        reason, dry_run = clearing()
         if backend.snapshot().guard.lift is None:
             raise Problem(HTTPStatus.NOT_FOUND, "the limit is not lifted; GET /guard tells how it stands")
-        event = orders.post(backend, Clear(None, actor(), reason))
+        what = Clear(None, actor(), reason)
+        if dry_run:
+            return jsonify(rehearsal.of(backend, what))
+        event = orders.post(backend, what)
         return jsonify({"event": event, "lift": None, "guard": _guard(backend)})
 
     return api

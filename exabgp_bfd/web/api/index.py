@@ -1,15 +1,16 @@
-"""`GET /`: which paths there are."""
+"""`GET /`: which paths there are; whoever rather has HTML is sent to where people read of them."""
 
 from __future__ import annotations
 
-import re
+from http import HTTPStatus
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
 
 from exabgp_bfd.web.backend import Backend
 from exabgp_bfd.web.gate import access_of, needs
+from exabgp_bfd.web.openapi import operations
 
-_VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
+_HTML = "text/html"
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -19,19 +20,30 @@ def blueprint(backend: Backend) -> Blueprint:
     @api.get("/")
     @needs("read")
     def index() -> Response:
-        """This list."""
-        paths = []
-        for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: (rule.rule, rule.endpoint)):
-            methods = sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-            text = current_app.view_functions[rule.endpoint].__doc__ or ""
-            paths.append(
-                {
-                    "path": _VARIABLE.sub(r"{\1}", rule.rule),
-                    "methods": methods,
-                    "role": access_of(current_app, rule.endpoint),
-                    "what": text.strip(),
-                }
+        """This list; a browser is sent to /docs."""
+        forms = ("application/json", _HTML)
+        if request.accept_mimetypes and request.accept_mimetypes.best_match(forms) == _HTML:
+            response = Response(status=HTTPStatus.SEE_OTHER, headers={"Location": "/docs"})
+        else:
+            response = jsonify(
+                {"name": "exabgp-bfd", "version": backend.version, "site": backend.site, "paths": _paths()}
             )
-        return jsonify({"name": "exabgp-bfd", "version": backend.version, "site": backend.site, "paths": paths})
+        response.headers["Vary"] = "Accept"
+        return response
 
     return api
+
+
+def _paths() -> list[dict[str, object]]:
+    listed: dict[tuple[str, str], list[str]] = {}
+    for path, method, endpoint in operations(current_app):
+        listed.setdefault((path, endpoint), []).append(method)
+    return [
+        {
+            "path": path,
+            "methods": methods,
+            "role": access_of(current_app, endpoint),
+            "what": (current_app.view_functions[endpoint].__doc__ or "").strip(),
+        }
+        for (path, endpoint), methods in listed.items()
+    ]

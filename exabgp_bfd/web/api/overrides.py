@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from exabgp_bfd.core.model import Clear, Order, Override
-from exabgp_bfd.web import bodies, documents, orders
+from exabgp_bfd.core.model import Action, Clear, Order, Override, ServiceView
+from exabgp_bfd.web import bodies, documents, orders, rehearsal
 from exabgp_bfd.web.api.services import find_service
 from exabgp_bfd.web.backend import Backend
 from exabgp_bfd.web.gate import actor, needs
@@ -23,11 +23,17 @@ def blueprint(backend: Backend) -> Blueprint:
     @api.put("/services/<name>/override")
     @needs("operate")
     def override(name: str) -> Response:
-        """Overrides a service's health: {action: announce|withdraw|drain|freeze, reason, ttl or expires, scope}."""
+        """Overrides a service's health: {action: announce|withdraw|drain|freeze, reason, ttl or expires, scope}.
+
+        `dry_run` tells what this site would announce and withdraw at once.
+        """
+        dry_run = rehearsal.asked()
         body = bodies.read(bodies.Overriding)
-        find_service(backend.snapshot(), name)
+        view = find_service(backend.snapshot(), name)
         _, now = backend.clock()
         what = Override(name, body.action, actor(), body.reason, since=now / 1e6, expires=body.end(now))
+        if dry_run or body.dry_run:
+            return jsonify(rehearsal.of(backend, Order(what), scope=body.scope, later=_later(view, body.action)))
         event = orders.post_all(backend, Order(what)) if body.scope == "all" else orders.post(backend, Order(what))
         answer = {"event": event, "override": documents.override(what), "service": _service(backend, name)}
         return jsonify({**answer, "scope": body.scope})
@@ -40,6 +46,8 @@ def blueprint(backend: Backend) -> Blueprint:
         what = Clear(name, actor(), _once("reason", asked.reason, told.reason) or "")
         scope = _once("scope", asked.scope, told.scope) or "site"
         view = find_service(backend.snapshot(), name)
+        if (asked.dry_run or told.dry_run) and (scope == "all" or view.override is not None):
+            return jsonify(rehearsal.of(backend, what, scope=scope, later=None))
         if scope == "all":
             event = orders.post_all(backend, what)
         elif view.override is None:
@@ -51,9 +59,17 @@ def blueprint(backend: Backend) -> Blueprint:
     return api
 
 
-def reason_of_clearing() -> str:
-    """Why something is taken back, from the query or the body; empty where nobody says."""
-    return _once("reason", parse(ReasonFilter).reason, bodies.read(bodies.Clearing, optional=True).reason) or ""
+def clearing() -> tuple[str, bool]:
+    """Why something is taken back (empty: nobody says), from the query or the body, and whether only to rehearse it."""
+    asked, told = parse(ReasonFilter), bodies.read(bodies.Clearing, optional=True)
+    return _once("reason", asked.reason, told.reason) or "", asked.dry_run or told.dry_run
+
+
+def _later(view: ServiceView, action: Action) -> str | None:
+    """What would follow by itself."""
+    if action is not Action.DRAIN or not view.announced:
+        return None
+    return f"withdrawn after {view.service.drain_time:g} s"
 
 
 def _once(name: str, asked: str | None, told: str | None) -> str | None:

@@ -9,10 +9,10 @@ from typing import Any, Final
 from flask import Blueprint, Response, jsonify
 
 from exabgp_bfd.core.model import ConfigError
-from exabgp_bfd.web import bodies, documents
+from exabgp_bfd.web import bodies, documents, rehearsal
 from exabgp_bfd.web.backend import Backend
 from exabgp_bfd.web.gate import actor, needs
-from exabgp_bfd.web.problems import STORE_RETRY, Problem, misconfigured
+from exabgp_bfd.web.problems import STORE_RETRY, Problem, misconfigured, pointed
 
 RELOADED_WITHIN: Final = 20.0
 """Seconds for reading and checking a file, deciding by it, and reaching the disk."""
@@ -26,8 +26,12 @@ def blueprint(backend: Backend) -> Blueprint:
     @needs("admin")
     def reload() -> Response:
         """Reads the configuration again; {dry_run: true, file} only tells what it would announce and withdraw."""
+        dry_run = rehearsal.asked()
         body = bodies.read(bodies.Reloading, optional=True)
-        return jsonify(_rehearsed(backend, body.file) if body.dry_run else _reloaded(backend))
+        dry_run = dry_run or body.dry_run
+        if body.file is not None and not dry_run:
+            bodies.refuse([pointed("", bodies.FILE_IS_REHEARSED)])
+        return jsonify(_rehearsed(backend, body.file) if dry_run else _reloaded(backend))
 
     return api
 

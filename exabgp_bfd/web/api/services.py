@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, Response, jsonify
 
-from exabgp_bfd.core.model import ServiceView, Snapshot, StoreError
+from exabgp_bfd.core.model import ServiceView, Snapshot
 from exabgp_bfd.web import documents
+from exabgp_bfd.web.api.trail import chain_of
 from exabgp_bfd.web.backend import Backend, SiteStands, Stand
 from exabgp_bfd.web.gate import needs
 from exabgp_bfd.web.problems import Problem
 from exabgp_bfd.web.queries import Page, ServiceFilter, parse
 
-logger = logging.getLogger(__name__)
-
 SHOWN: Final = 10
 """How many services are named to who asks for one that there is not."""
-CHAIN: Final = 20
-"""Events that a chain of causes has at most."""
 EVERYWHERE_WITHIN: Final = 2.0
 """Seconds for the main loop to tell of the other sites."""
-CHAINED_WITHIN: Final = 5.0
-"""Seconds for reading them."""
 
 
 def blueprint(backend: Backend) -> Blueprint:
@@ -58,7 +51,7 @@ def blueprint(backend: Backend) -> Blueprint:
         explanation = backend.explain(name)
         if explanation is None:
             raise _unknown(name, backend.snapshot())
-        chain, incomplete = _chain(backend, explanation.event)
+        chain, incomplete = chain_of(backend, explanation.event)
         return jsonify({**documents.explanation(explanation), "chain": chain, "chain_incomplete": incomplete})
 
     return api
@@ -94,34 +87,6 @@ def _unknown(name: str, snapshot: Snapshot) -> Problem:
     known = f"known: {', '.join(names[:SHOWN])}{more}" if names else "there is none"
     detail = f"there is no service {name[:80]!r}; {known}"
     return Problem(HTTPStatus.NOT_FOUND, detail, errors=[{"place": "service", "detail": detail}])
-
-
-def _chain(backend: Backend, number: int | None) -> tuple[list[dict[str, Any]], str | None]:
-    """An event and what led to it, oldest first, and why that is not all of it (None: it is)."""
-    chain: list[dict[str, Any]] = []
-    deadline = time.monotonic() + CHAINED_WITHIN
-    incomplete = None
-    while number is not None and incomplete is None:
-        if len(chain) >= CHAIN:
-            incomplete = f"only the last {CHAIN} are shown; event {number} came before"
-        elif time.monotonic() > deadline:
-            incomplete = f"the journal is slow; event {number} came before"
-        else:
-            # The explanation needs no journal, so that it is given also where that has trouble.
-            try:
-                event = backend.event(number)
-            except StoreError as error:
-                logger.warning("event %d cannot be read: %s", number, error)
-                incomplete = f"event {number} cannot be read: {error}"
-                continue
-            if event is None:
-                incomplete = f"event {number} is not kept any more, or not yet"
-                continue
-            chain.insert(0, event)
-            cause: int | None = event["cause"]
-            # A cause is older than what it led to; anything else would lead in a circle.
-            number = cause if cause is None or cause < number else None
-    return chain, incomplete
 
 
 def _name(view: ServiceView) -> str:

@@ -18,7 +18,7 @@ from exabgp_bfd.web import bodies, documents
 from exabgp_bfd.web.backend import Backend
 from exabgp_bfd.web.gate import actor, needs
 from exabgp_bfd.web.problems import Problem, misconfigured, pointed
-from exabgp_bfd.web.queries import MOST, Page, parse
+from exabgp_bfd.web.queries import MOST, Limit, Page, parse
 
 FULL_RETRY: Final = 5
 """Seconds after which it is worth asking again where too many jobs wait."""
@@ -26,13 +26,13 @@ FULL_RETRY: Final = 5
 _LONGEST_TICKET = 64
 
 
-class _JobFilter(BaseModel):
+class JobFilter(BaseModel):
     """Which jobs: a page of them, and from where."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1)] = 200
-    cursor: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    limit: Limit = 200
+    cursor: Annotated[int | None, Field(ge=1, lt=2**63, description="The next_cursor of the page before.")] = None
 
     @property
     def size(self) -> int:
@@ -75,7 +75,7 @@ def blueprint(backend: Backend) -> Blueprint:
     @needs("operate")
     def jobs() -> Response:
         """The jobs of the SNMP proxy, newest first, without their data; limit, cursor."""
-        chosen = parse(_JobFilter)
+        chosen = parse(JobFilter)
         found = backend.snmp_jobs(chosen.size + 1, chosen.cursor)
         return Page(found, chosen.size, lambda view: str(view.number)).answer("jobs", _document)
 
