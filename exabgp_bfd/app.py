@@ -15,24 +15,28 @@ import json
 import logging
 import os
 import resource
+import secrets as chance
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exabgp_bfd import __version__, keeper, logs
-from exabgp_bfd.config import Glimpse, Listen, LogSettings, Settings, describe
+from exabgp_bfd import __version__, keeper, logs, roster
+from exabgp_bfd.config import LOST, Glimpse, Listen, LogSettings, Settings, Stored, describe
 from exabgp_bfd.core.engine import Engine
+from exabgp_bfd.core.mark import Mark, Taken
 from exabgp_bfd.core.model import (
+    BY_HAND,
     Announce,
     Answer,
     Ask,
     BfdError,
+    ByHand,
     Clear,
     Clock,
     Command,
@@ -74,20 +78,37 @@ from exabgp_bfd.core.model import (
     Webhook,
     Withdraw,
 )
+from exabgp_bfd.core.signing import (
+    ID_HEADER,
+    SIGNATURE_HEADER,
+    STANDARD_HEADER,
+    TIME_HEADER,
+    is_standard,
+    sign,
+    sign_standard,
+)
+from exabgp_bfd.core.spoken import Question
+from exabgp_bfd.core.told import Commanded, Ending, Heard, Rehearsed
+from exabgp_bfd.core.written import DeviceChange, DeviceChanged, DeviceShown, KeepDevice, Written
 from exabgp_bfd.desk import WebDesk
 from exabgp_bfd.early import EarlyLines
 from exabgp_bfd.host import HostWatch
 from exabgp_bfd.lease import Lease
+from exabgp_bfd.lines import lines_of, rehearsed
+from exabgp_bfd.mailroom import Doors as MailDoors
+from exabgp_bfd.mailroom import Mailroom
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies
 from exabgp_bfd.outline import service_lines, window_line
+from exabgp_bfd.roster import Intended
 from exabgp_bfd.routers import Routers, check
 from exabgp_bfd.sites import Doors, OtherSites, SiteNow, Talk
 from exabgp_bfd.speaker import dialect, messages
 from exabgp_bfd.speaker.dialect import Dialect
 from exabgp_bfd.speaker.inquiry import Inquiry
-from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, take_over_stdio
+from exabgp_bfd.speaker.ledger import Reply
+from exabgp_bfd.speaker.pipe import Pipe, driven_by_pipes, public, take_over_stdio
 from exabgp_bfd.starts import BUCKET, Count, StartFile
-from exabgp_bfd.storage.database import JournalInUseError
+from exabgp_bfd.storage.database import JournalInUseError, readable_devices, stored_devices
 from exabgp_bfd.storage.inputs import InputLog
 from exabgp_bfd.storage.journal import Journal
 from exabgp_bfd.storage.mongo import Shipper
@@ -96,11 +117,13 @@ from exabgp_bfd.storage.mongo_client import close, connect
 from exabgp_bfd.storage.mongo_reader import MongoReader
 from exabgp_bfd.storage.queries import PAGE
 from exabgp_bfd.storage.reader import Reader
+from exabgp_bfd.storage.seen import Seen
 from exabgp_bfd.waiting import WaitingRoom
-from exabgp_bfd.web.auth import SIGNATURE_HEADER, Key, new_key, sign
+from exabgp_bfd.web.auth import Key, Sender, new_key
 
 if TYPE_CHECKING:
-    from exabgp_bfd.web.server import WebServer
+    from exabgp_bfd.web.backend import WebSettings
+    from exabgp_bfd.web.server import Pages, WebServer
 
 logger = logging.getLogger(__name__)
 
@@ -125,19 +148,35 @@ SITES_STOP_SECONDS = 0.6
 """How long an end tells the other sites of itself, meanwhile."""
 SHIPPER_STOP_SECONDS = 0.2
 """How long it waits for MongoDB's answer: what was not acknowledged is sent again at the next start."""
+MAIL_STOP_SECONDS = 0.2
+"""How long an end waits for alerts that are under way: they come again after the next start."""
 JOURNAL_STOP_SECONDS = 0.8
 """How long it then waits for the journal; ExaBGP kills us 2 s after its SIGTERM."""
+
+ANSWERED_FIRST = 0.2
+"""How long an end that was asked for over HTTP waits for the answer to leave."""
+LINES_SHOWN = 1000
+"""How many lines of ExaBGP's answer an operator is shown."""
 RESTART_SECONDS = 0.3
 """How long the web lives on after a reload that changes it."""
 RELOADED_WITHIN = 30.0
 """How long a reload by a signal may take, with those that it waits for."""
+DECIDES_FOR = 9.0
+"""How many times as long as a change of a device held up the loop no other one does: some 0.3 s with 1,000 devices and
+1,000 services."""
+ANOTHER_CHANGE = 1.0
+"""How long a change of a device waits for another that is under way."""
+DECIDES_AT_MOST = 5.0
+"""Seconds of that."""
 LOOK_AT_START = 2.0
 """How long a start waits for the word on all disable files."""
 COMPLAINT_SECONDS = 60.0
 """How often a fault of one kind is told again."""
 FAULT_PAUSE = 1.0
 """How soon the engine is asked again by the clock after a fault: what fell due may well fail again."""
-_OF_THE_WEB = ("api", "api_keys", "webhook")
+_OF_THE_WEB = ("api", "api_keys", "webhook", "api_tls", "api_networks", "api_proxies", "api_rates")
+_OF_THE_LISTENER = ("api", "api_tls", "api_keys")
+"""For these the API is served anew: who had a key before and has none now keeps no connection either."""
 _OF_THE_START = ("site", "storage", "sites")
 """What only another start can change."""
 _COUNTED_LAYERS = frozenset({"health", "start"})
@@ -152,6 +191,7 @@ _ALARMS = frozenset(
         *("message_quarantined", "order_refused", "reload_refused", "lease_expired"),
         *("neighbor_down", "neighbor_graceful_restart", "exabgp_warning", "route_unconfirmed", "reconciled"),
         *("last_site_held", "site_conflict", "store_damaged", "store_replaced", "store_missing", "store_gap"),
+        *("device_superseded", "device_left_out", "notify_dead", "notify_late", "notify_disabled"),
     }
 )
 _PARENT = "exabgp"
@@ -160,8 +200,9 @@ _WORLD = Poll | Silence | Notification | Tick | Webhook | Sites | Stall | Clock 
 
 T = TypeVar("T")
 
-Load = Callable[[Path | None], Settings]
-"""Reads the settings, from another file than usual where one is given; raises ConfigError."""
+Load = Callable[[Path | None, Stored], Settings]
+"""Reads the settings, from another file than usual where one is given, beside the devices that were added over HTTP;
+raises ConfigError."""
 GlimpseAt = Callable[[], Glimpse]
 """What can be told of settings that `Load` refuses."""
 
@@ -196,7 +237,9 @@ class _Parts:
 class App:
     """The API process. All but the threads of stdin, journal, log and web happens on its loop."""
 
-    def __init__(self, load: Load, stdin: int, stdout: int, *, patient: bool, glimpse: GlimpseAt = Glimpse) -> None:
+    def __init__(  # noqa: PLR0915 - one attribute each
+        self, load: Load, stdin: int, stdout: int, *, patient: bool, glimpse: GlimpseAt = Glimpse
+    ) -> None:
         """`patient` waits for the remedy of a bad start: under ExaBGP each exit brings its respawn limit closer."""
         self._load = load
         self._glimpse = glimpse
@@ -206,6 +249,7 @@ class App:
         """How often ExaBGP has started us; None until it was counted."""
         self._held_for = 0.0
         self._lease: Lease | None = None
+        self._mail: Mailroom | None = None
         self._others: OtherSites | None = None
         """None: no MongoDB, so nobody tells of other sites."""
         self._patient = patient
@@ -232,6 +276,8 @@ class App:
         """When the clock may move the engine again, after a fault."""
         self._quarantined = 0
         self._store_was_healthy = True
+        self._untold: list[Note] = []
+        """What journals told that were mended before there was anybody to tell."""
         self._snapshot: Snapshot | None = None
         self._inputs: InputLog | None = None
         self._watch = HostWatch(self.handle)
@@ -240,10 +286,21 @@ class App:
         self._retargeting = asyncio.Lock()
         self._reloading = threading.Lock()
         """Held from reading a file until it holds, so that of two the newer one holds in the end. Not on the loop."""
+        self._decides_until = 0.0
+        """Until when the loop, which a change of a device held up, is left to decisions."""
+        self._ending_now = threading.Event()
         self._hung_up_again = False
         self._serving_anew = asyncio.Lock()
         self._web_is_outdated = False
         self._ephemeral: Key | None = None
+        self._web_app: Pages | None = None
+        self._seen: Seen | None = None
+        self._inventory: Mapping[str, Written] = {}
+        """The devices that were added over HTTP, as they were written; another mapping after each change."""
+        self._keeping: KeepDevice | None = None
+        """What is kept of a device with the event of the input that is moved."""
+        self._marking: tuple[Mark, list[int]] | None = None
+        """The report that is moved through the engine, and the events of it that were before."""
         self.pipe = Pipe(
             stdin,
             stdout,
@@ -342,7 +399,7 @@ class App:
 
     def _prepare(self) -> _Parts:
         """One attempt, from reading the settings on, for any of them may be the remedy; what failed leaves no trace."""
-        settings = self._load(None)
+        settings, read = self._load_at_start()
         self._open_log(settings.log)
         routers = Routers(settings, self._from_device)
         journal = Journal(
@@ -356,6 +413,10 @@ class App:
         )
         try:
             restored = self._without_lapsed(_with_exabgp(journal.open(), journal, settings.speaker.adopt_within))
+            self._inventory = roster.parse(journal.devices())
+            if self._inventory != read:  # it had to be mended, or was not to be read before
+                settings = self._load(None, lambda path: _with_lost(self._inventory, path))
+                routers = Routers(settings, self._from_device)
             present = self._watch.present(_disable_files(settings), LOOK_AT_START)
             disabled = tuple(service for service, there in present.items() if there)
             withdrawn = _withdrawn_lately(settings.plan, settings.storage.path)
@@ -365,6 +426,36 @@ class App:
         except Exception:
             journal.stop(0.0)
             raise
+
+    def _load_at_start(self) -> tuple[Settings, Mapping[str, Written]]:
+        """The settings beside the devices that the journal has; it is mended where they would be refused without."""
+        read: dict[str, Written] = {}
+        unreadable: list[Path] = []
+
+        def stored(path: Path) -> Mapping[str, Written]:
+            texts = readable_devices(path)
+            if texts is None:
+                unreadable.append(path)
+            read.update(roster.parse(texts or {}))
+            return _with_lost(read, path)
+
+        try:
+            return self._load(None, stored), read
+        except ConfigError:
+            if not unreadable:
+                raise
+        # What the file names may be what the journal cannot tell just now, and nobody else would ever mend that.
+        journal = Journal(unreadable[0], "")
+        try:
+            journal.open()
+            self._untold += journal.notes()
+        finally:
+            journal.stop(0.0)
+        return self._load(None, stored), read
+
+    def _note_added(self) -> None:
+        """Remembers beside the journal which devices were added, for the day on which that has them no more."""
+        StartFile(self.settings.storage.path).note_added({*self._inventory, *self.settings.lost})
 
     def _open_log(self, settings: LogSettings) -> None:
         """Begins the log, or begins it anew where its settings are others; where that fails, the old one goes on."""
@@ -379,6 +470,7 @@ class App:
         settings, journal = parts.settings, parts.journal
         self.settings = settings
         self._journal = journal
+        self._seen = Seen(journal.meta)
         self._started = time.time_ns() // 1000
         self.pipe.ack_timeout = settings.speaker.ack_timeout
         journal.start()
@@ -389,16 +481,22 @@ class App:
         self._shipper = self._copier(settings, journal)
         self._metrics = Metrics(__version__, self.snapshot, _clock, self._tallies(journal))
         self._ephemeral = _ephemeral_key(settings)
+        doors = MailDoors(self.handle, self.call, self._on_disk)
+        self._mail = Mailroom(settings.storage.path, settings.site, journal, doors, parts.restored.last_event)
+        self._mail.renew(settings.notify)
         self._set_watch(settings)
         self._watch.found(parts.restored.disabled)
+        self._lease = self._held(parts.restored)
         self._begin(parts, Start(_introduction(settings, describe(settings), self.lifecycle())))
+        self._give_way(settings, None)
         self._watch.start(self.loop, parts.restored.wall, parts.made)
-        self._take_lease(settings, parts.restored)
+        self._take_lease(settings)
         if self._shipper is not None:
             self._shipper.start()
         self._join_sites(settings, journal)
         if settings.api is not None and settings.file is not None:
             StartFile(settings.storage.path).note_listen(str(settings.file.absolute()), str(settings.api))
+        self._note_added()
         self._begin_inquiry(settings)
         self._spawn("poller", parts.routers.run())
         self._spawn("web", self._serve(settings))
@@ -454,6 +552,8 @@ class App:
         gone = not self._stopped_by_operator
         leave = self._others.stop(SITES_STOP_SECONDS, gone=gone) if self._others is not None else asyncio.sleep(0)
         leaving = asyncio.create_task(leave)
+        post = asyncio.to_thread(self._mail.stop, MAIL_STOP_SECONDS) if self._mail is not None else asyncio.sleep(0)
+        posting = asyncio.create_task(post)
         tasks = [*self._tasks.values(), *self._errands]
         for task in tasks:
             if not task.cancelling():  # a web that is ending would be kept from it by a second word
@@ -465,6 +565,7 @@ class App:
             logger.warning("ExaBGP did not answer every withdraw within %g s", STOP_SECONDS)
         if self._timer is not None:
             self._timer.cancel()
+        await posting
         # Before the journal, in which it notes how far it has come; its thread is a daemon's and may be left waiting.
         if self._shipper is not None:
             await asyncio.to_thread(self._shipper.stop, SHIPPER_STOP_SECONDS)
@@ -503,6 +604,7 @@ class App:
         if not self._stopping.is_set():
             self._stop_reason = reason
             self._stopping.set()
+            self._ending_now.set()
 
     def _task_ended(self, task: asyncio.Task[Any]) -> None:
         """A part of ours died of a fault: the rest lives on, and the log says which."""
@@ -568,12 +670,26 @@ class App:
         self._note_for_lease(event, kept)
         if kept:
             # One transaction: a decision and what is remembered of it are both on disk, or neither.
-            self._journal.together(kept, wall)
+            self._journal.together([*kept, *self._kept_of(event)], wall, self._marked(event, kept))
         events = [each for each in kept if isinstance(each, Event)]
         self._tell(event, written, events, said - now)
         if self._others is not None and (written or kept or isinstance(event, Answer)):
             self._others.touched()
+        if self._mail is not None:
+            self._mail.called(events)
         return events
+
+    def _kept_of(self, event: Input) -> list[KeepDevice]:
+        """What is kept of a device beside the event that tells of it."""
+        return [self._keeping] if self._keeping is not None and isinstance(event, Reload | Note) else []
+
+    def _marked(self, event: Input, kept: Sequence[Event | Remember | RememberOrder]) -> dict[str, str]:
+        """What is kept beside a report's event, so that it is not taken again."""
+        if self._marking is None or self._seen is None or not isinstance(event, Webhook):
+            return {}
+        mark, before = self._marking
+        number = next((each.id for each in kept if isinstance(each, Event)), None)
+        return {} if number is None else self._seen.settle(mark, [*before, number])
 
     def _carry_out(
         self, effects: Sequence[Effect], now: float
@@ -697,7 +813,15 @@ class App:
 
     # --- the lease ----------------------------------------------------------------------------------------------
 
-    def _take_lease(self, settings: Settings, restored: Restored) -> None:
+    def _held(self, restored: Restored) -> Lease | None:
+        """What is believed announced, to which each word of the engine's is added, from the first; None: no keeper."""
+        if self._kept is None:
+            return None
+        lease = Lease(self._kept.board, lambda command: dialect.line(command, self.pipe.speech))
+        lease.start(self.loop, () if restored.expired else restored.believed)
+        return lease
+
+    def _take_lease(self, settings: Settings) -> None:
         """From here on our keeper withdraws what asked for it, should we stop living."""
         lapse = self._kept.lapse if self._kept is not None else None
         if lapse is not None:
@@ -706,8 +830,6 @@ class App:
             if settings.speaker.lease is not None:
                 logger.warning("the lease watches only what ExaBGP has started, on Linux: nothing is watched")
             return
-        self._lease = Lease(self._kept.board, lambda command: dialect.line(command, self.pipe.speech))
-        self._lease.start(self.loop, () if restored.expired else restored.believed)
         self._renew_rules(settings)
 
     def _note_for_lease(self, event: Input, kept: Sequence[object]) -> None:
@@ -806,7 +928,8 @@ class App:
         journal = self._journal
         if journal is None:
             return
-        for note in journal.notes():
+        untold, self._untold = self._untold, []
+        for note in (*untold, *journal.notes()):
             self.handle(note)
         if journal.healthy is self._store_was_healthy:
             return
@@ -837,6 +960,9 @@ class App:
             notifications=self.routers.notifications,
             jobs=self.routers.jobs_ended,
             jobs_now=self.routers.jobs_now,
+            notify=lambda: ((), {}) if self._mail is None else (self._mail.views(), self._mail.totals()),
+            followers=lambda: 0 if self._web_app is None else self._web_app.streams.taken,
+            followers_dropped=lambda: 0 if self._web_app is None else self._web_app.streams.dropped,
         )
 
     # --- the web ------------------------------------------------------------------------------------------------
@@ -871,23 +997,48 @@ class App:
 
     def _build_web(self, settings: Settings, reader: Reader) -> WebServer:
         # Imported here and now: Flask takes longer to import than the first poll to come back.
-        from exabgp_bfd.web.backend import WebSettings  # noqa: PLC0415
         from exabgp_bfd.web.server import WebServer, create_app  # noqa: PLC0415
 
+        shipper = self._shipper
+        mongodb = None if shipper is None else MongoReader(shipper, reader, self.settings.site)
+        app = create_app(WebDesk(self, reader, mongodb), self._web_settings(settings))
+        server = WebServer(app, self._web_settings(settings))
+        server.start()
+        self._web_app = app
+        self._renew_web()  # for what was reloaded meanwhile
+        return server
+
+    def _renew_web(self) -> None:
+        """Lets the keys, senders and rates of our settings hold from the next request on."""
+        if self._web_app is not None and self.settings.api is not None:
+            from exabgp_bfd.web import gate  # noqa: PLC0415 - imported already, and not before
+
+            gate.renew(self._web_app, self._web_settings(self.settings))
+
+    def _web_settings(self, settings: Settings) -> WebSettings:
+        from exabgp_bfd.web.backend import WebSettings  # noqa: PLC0415
+        from exabgp_bfd.web.limits import Rates  # noqa: PLC0415
+        from exabgp_bfd.web.tls import TlsFiles  # noqa: PLC0415
+
         assert settings.api is not None  # noqa: S101 - for the type checker; the caller looked
-        web = WebSettings(
+        tls, rates = settings.api_tls, settings.api_rates
+        return WebSettings(
             settings.api.host,
             settings.api.port,
             webhook_secrets=settings.webhook.secrets,
             webhook_effect=settings.webhook.effect,
-            keys=tuple(Key(key.name, key.role, key.sha256) for key in settings.api_keys),
+            webhook_repeats=settings.webhook.repeats,
+            webhook_senders=tuple(
+                Sender(each.name, each.secrets, each.effect, each.format, each.auth, each.repeats)
+                for each in settings.webhook.senders
+            ),
+            keys=tuple(Key(key.name, key.role, key.sha256, key.networks) for key in settings.api_keys),
             ephemeral=self._ephemeral if not settings.api_keys else None,
+            networks=settings.api_networks,
+            trusted_proxies=settings.api_proxies,
+            rates=Rates(rates.requests, rates.burst, rates.failures),
+            tls=None if tls is None else TlsFiles(tls.certificate, tls.key),
         )
-        shipper = self._shipper
-        mongodb = None if shipper is None else MongoReader(shipper, reader, self.settings.site)
-        server = WebServer(create_app(WebDesk(self, reader, mongodb), web), web)
-        server.start()
-        return server
 
     def call(self, what: Callable[[], T], timeout: float) -> T:
         """Runs something on the loop's thread for another thread; TimeoutError where the loop does not get to it."""
@@ -928,6 +1079,13 @@ class App:
         self._snapshot = self._engine.snapshot(time.monotonic())
         return self._snapshot
 
+    @property
+    def mail(self) -> Mailroom:
+        """Who is told of events; raises TimeoutError before there is one. Any thread."""
+        if self._mail is None:
+            raise TimeoutError("not started yet")
+        return self._mail
+
     def started(self) -> int:
         """When we began, in microseconds since the epoch."""
         return self._started
@@ -941,10 +1099,46 @@ class App:
         if self._metrics is not None:
             self._metrics.count_webhook(outcome)
 
-    def accept(self, webhook: Webhook, timeout: float) -> int:
-        """Hands a webhook to the engine and waits until it is on disk; its event's id. Not on the loop's thread."""
+    def accept(self, webhooks: Sequence[Webhook], mark: Mark | None, timeout: float) -> Taken:
+        """Hands what one report says to the engine and waits until it is on disk; the events. Not on the loop's thread.
+
+        Raises ReplayedError, StaleError and UnderWayError for a mark that is known.
+        """
         deadline = time.monotonic() + timeout
-        return self._on_disk(self.call(lambda: self.handle(webhook), timeout), deadline)
+        seen = self._seen
+        if seen is None:
+            raise StoreError("we are starting, stopping or in trouble: the log tells")
+        known = seen.claim(mark, time.time()) if mark is not None else None
+        if known is not None:
+            self._on_disk(known[0], deadline)  # the first of the two who sent it may wait still
+            return Taken(known, again=True)
+        try:
+            events = self.call(lambda: self._report(webhooks, mark), timeout)
+            self._on_disk(events[0], deadline)
+        except TimeoutError:
+            if mark is not None:
+                seen.release(mark)  # once settled it is known, and sent again it is waited for
+            raise
+        except BaseException:
+            if mark is not None:
+                seen.forget(mark)
+            raise
+        return Taken(tuple(events))
+
+    def _report(self, webhooks: Sequence[Webhook], mark: Mark | None) -> list[int]:
+        """Moves what one report says through the engine; the last of it with the mark, in one transaction."""
+        events: list[int] = []
+        for webhook in webhooks:
+            last = mark is not None and len(events) + 1 == len(webhooks)
+            self._marking = (mark, events) if mark is not None and last else None
+            try:
+                number = self.handle(webhook)
+            finally:
+                self._marking = None
+            if number is None:
+                raise StoreError("we are starting, stopping or in trouble: the log tells")
+            events.append(number)
+        return events
 
     def _on_disk(self, number: int | None, deadline: float) -> int:
         """Waits until an event is on disk, until a monotonic time; the event's id."""
@@ -970,6 +1164,126 @@ class App:
         events = self._events_of(what)
         self._snapshot = None  # who asked looks next at what came of it
         return _own_event(what, events)
+
+    # --- what an operator says himself --------------------------------------------------------------------------
+
+    def rehearse(self, what: Order | Clear, timeout: float) -> Rehearsed:
+        """What an order would have ExaBGP told, and whether it would be taken. Any thread but the loop's."""
+
+        def act() -> Rehearsed:
+            if self._engine is None:
+                raise TimeoutError("not started yet")
+            now, speech = _monotonic(), self.pipe.speech
+            objection = self._engine.objection(what, now)
+            if objection is not None and not (isinstance(what, Order) and isinstance(what.what, ByHand)):
+                return Rehearsed(dialect=speech.dialect, refused=str(objection))
+            commands = self._engine.rehearse(what, now)
+            return rehearsed(commands, speech, None if objection is None else str(objection))
+
+        return self.call(act, timeout)
+
+    def command(self, what: ByHand, timeout: float) -> Commanded:
+        """Has a command said that an operator gave himself; its event, on disk, and the lines. Not on the loop.
+
+        Raises ConfigError (OwnedError where a service has the target), SpeakerError where ExaBGP is gone, StoreError,
+        TimeoutError.
+        """
+        deadline = time.monotonic() + timeout
+        number, lines = self.call(lambda: self._command(what), timeout)
+        return Commanded(self._on_disk(number, deadline), lines)
+
+    def _command(self, what: ByHand) -> tuple[int | None, tuple[str, ...]]:
+        order = Order(what)
+        if self._engine is None or not self.pipe.open:
+            raise SpeakerError("ExaBGP's pipe is closed: nothing can be said")
+        objection = self._engine.objection(order, _monotonic())
+        if objection is not None:
+            raise objection
+        try:
+            lines = lines_of(self._engine.rehearse(order, _monotonic()), self.pipe.speech)
+        except SpeakerError as error:
+            raise ConfigError("command", str(error)) from error
+        return self._ordered(order), lines
+
+    def ask_exabgp(self, question: Question, actor: str, reason: str, timeout: float) -> Heard:
+        """Asks ExaBGP something for an operator; what it answered, within `timeout` seconds. Not on the loop.
+
+        Raises SpeakerError where it is gone or cannot be asked that, StoreError, TimeoutError.
+        """
+        deadline = time.monotonic() + timeout
+        reply: concurrent.futures.Future[Reply] = concurrent.futures.Future()
+
+        def begin() -> tuple[int | None, str]:
+            line = self._question(question)
+            details = {"action": "ask", "command": line.decode("ascii").rstrip("\n"), "reason": reason}
+            return self.handle(Note("command", details, Source.API, actor)), details["command"]
+
+        def ask() -> None:
+            # ExaBGP answers `version` the moment it reads it.
+            in_turn = question is not Question.VERSION
+            patience = min(self.pipe.ack_timeout, timeout)
+            self.pipe.ask(self._question(question), _once(reply), patience, in_turn=in_turn)
+
+        number, line = self.call(begin, timeout)
+        event = self._on_disk(number, deadline)
+        self.call(ask, max(0.1, deadline - time.monotonic()))
+        try:
+            said = reply.result(max(0.0, deadline - time.monotonic()))
+        except concurrent.futures.TimeoutError:
+            return Heard(event, line, Outcome.TIMEOUT, (), complete=False)
+        shown = tuple(public(text) for text in said.lines[:LINES_SHOWN])
+        return Heard(event, line, said.outcome, shown, complete=said.complete and len(said.lines) <= LINES_SHOWN)
+
+    def _question(self, question: Question) -> bytes:
+        if not self.pipe.open:
+            raise SpeakerError("ExaBGP's pipe is closed: nothing can be asked")
+        speech = self.pipe.speech
+        if question is Question.NEIGHBORS:
+            return dialect.question("summary", speech)
+        return dialect.question("system version" if speech.dialect is Dialect.V6 else "version", speech)
+
+    def end(self, actor: str, reason: str, timeout: float) -> Ending:
+        """Has us end in order, a moment from now; the event is on disk. Not on the loop's thread.
+
+        Raises StoreError, TimeoutError (also where we are ending already).
+        """
+        deadline = time.monotonic() + timeout
+
+        def act() -> tuple[int | None, Ending]:
+            if self._stopping.is_set():
+                raise TimeoutError("we are stopping already")
+            ending = self._ending()
+            details = {"reason": reason, "on_exit": ending.on_exit}
+            return self.handle(Note("shutdown", details, Source.API, actor)), ending
+
+        number, ending = self.call(act, timeout)
+        event = self._on_disk(number, deadline)
+        why = f"POST /shutdown by {actor} (event {event})" + (f": {reason}" if reason else "")
+        # Whoever asked gets the answer first.
+        self.call(lambda: self.loop.call_later(ANSWERED_FIRST, self._shut_down, why), max(0.1, timeout))
+        return replace(ending, event=event)
+
+    def _shut_down(self, reason: str) -> None:
+        if not self._stopping.is_set():
+            self._stopped_by_operator = True
+        self._end(reason)
+
+    def rehearse_end(self, timeout: float) -> tuple[Ending, Rehearsed]:
+        """How we would end if an operator said so now. Any thread but the loop's."""
+
+        def act() -> tuple[Ending, Rehearsed]:
+            if self._engine is None:
+                raise TimeoutError("not started yet")
+            ending = self._ending()
+            commands = self._engine.rehearse_end() if ending.on_exit == "withdraw" else ()
+            return ending, rehearsed(commands, self.pipe.speech)
+
+        return self.call(act, timeout)
+
+    def _ending(self) -> Ending:
+        on_exit = self.settings.speaker.on_exit
+        stays = self._engine.rehearse_end() if self._engine is not None and on_exit == "keep" else ()
+        return Ending(None, on_exit, tuple(each.route for each in stays), again=self._patient)
 
     def explain(self, service: str) -> Explanation | None:
         """Why a service is, or is not, announced. Any thread but the loop's."""
@@ -1015,7 +1329,7 @@ class App:
         """Reads our own file and lets it hold, one reload after the other. Raises ConfigError, TimeoutError."""
         if not self._reloading.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise TimeoutError("another reload is under way")
-        try:
+        with self._in_turn(deadline):
             if actor is None:
                 self._hung_up_again = False  # a signal from here on may mean what we have read already
             checked = self._load_checked(None)
@@ -1023,13 +1337,29 @@ class App:
             if log != self._log_settings and log.file is not None:
                 # Here, for this disk may hang as well as any other; the loop opens what can be opened.
                 logs.open_file(log.file, log.max_bytes, log.backups).close()
-            return self.call(lambda: self._take_settings(checked, actor), max(0.0, deadline - time.monotonic()))
+            number = self.call(lambda: self._take_settings(checked, actor), max(0.0, deadline - time.monotonic()))
+            self._note_added()
+            return number
+
+    @contextlib.contextmanager
+    def _in_turn(self, deadline: float) -> Iterator[None]:
+        """Begins once the loop has had its time for decisions since the last change, and gives `_reloading` back.
+
+        Raises TimeoutError where that is later than the deadline. Not on the loop's thread.
+        """
+        try:
+            if self._ending_now.wait(max(0.0, min(self._decides_until, deadline) - time.monotonic())):
+                raise TimeoutError("we are stopping")
+            if self._decides_until > deadline:
+                raise TimeoutError("the change before was too long for another one so soon")
+            yield
         finally:
             self._reloading.release()
 
     def _load_checked(self, file: Path | None) -> _Checked:
         """The settings of a file that could hold from now on; raises ConfigError. Not on the loop's thread."""
-        settings = self._load(file)
+        settings = self._load(file, lambda _: self._inventory)
+        _try_certificate(settings)
         for device in settings.targets:
             check(device)
         for service in settings.plan.services:
@@ -1037,8 +1367,11 @@ class App:
                 """Each command it could ever lead to is one that may be sent, or this raises."""
         return _Checked(settings, self._watch.present(_disable_files(settings)))
 
-    def _take_settings(self, checked: _Checked, actor: str | None) -> int | None:
-        """Lets settings hold, all of them at once but for what only a start can change; raises ConfigError before."""
+    def _take_settings(self, checked: _Checked, actor: str | None, one: Intended | None = None) -> int | None:
+        """Lets settings hold, all of them at once but for what only a start can change; raises ConfigError before.
+
+        `one` device is all that is another, where somebody added, changed or removed it.
+        """
         if self._stopping.is_set():
             raise TimeoutError("we are stopping")
         before = self.settings
@@ -1052,9 +1385,18 @@ class App:
         details = {
             "file": str(settings.file) if settings.file is not None else None,
             "needs_restart": needs_restart,
+            **_keys_changed(before, settings),
         }
         self._set_watch(settings)
-        number = self.handle(Reload(settings.plan, actor, details, checked.disabled))
+        if one is None:
+            number = self.handle(Reload(settings.plan, actor, details, checked.disabled))
+            self._give_way(settings, actor)
+        else:
+            number = self._take_device(one, actor, checked.disabled)
+            if number is None:  # the engine did not take it, by a fault: nothing else may
+                self.settings = before
+                self._set_watch(before)
+                return None
         if self._others is not None:
             self._others.reloaded()
         # To the engine they are no news, but to the input log, in which a reload has no plan and no files.
@@ -1065,16 +1407,117 @@ class App:
         else:
             self._inquiry.timeout = settings.speaker.ack_timeout
         self._renew_rules(settings)
-        self._errand(self._retarget(settings))
-        if [getattr(settings, name) for name in _OF_THE_WEB] != [getattr(before, name) for name in _OF_THE_WEB]:
+        if self._mail is not None:
+            self._mail.renew(settings.notify)
+        gone = {target.name for target in before.targets} - {target.name for target in settings.targets}
+        self._errand(self._retarget(settings, gone))
+        if any(getattr(settings, name) != getattr(before, name) for name in _OF_THE_WEB):
+            self._renew_web()
+        if any(getattr(settings, name) != getattr(before, name) for name in _OF_THE_LISTENER):
             self._web_is_outdated = True
             self._errand(self._serve_anew())
         return number
 
-    async def _retarget(self, settings: Settings) -> None:
+    def _take_device(self, one: Intended, actor: str | None, disabled: tuple[str, ...]) -> int | None:
+        """Tells the engine of a plan in which one device is another; the event's id, which that device is kept with."""
+        change = Reload(one.settings.plan, actor, one.details, disabled, one.event_type, one.name)
+        self._keeping = one.keep
+        try:
+            events = self._events_of(change)
+        finally:
+            self._keeping = None
+        number = next((each.id for each in events if each.event_type == one.event_type), None)
+        if number is not None:
+            others = {name: written for name, written in self._inventory.items() if name != one.name}
+            self._inventory = others if one.written is None else {**others, one.name: one.written}
+            self._snapshot = None
+        return number
+
+    def _give_way(self, settings: Settings, actor: str | None) -> None:
+        """Devices that were added over HTTP and that the file has by now are its own; what nobody can read is told."""
+        for name in settings.superseded:
+            reason = "the configuration has a device of this name: what was added over HTTP is forgotten"
+            details = {"reason": reason, "written": roster.masked(self._inventory.get(name, {}))}
+            self._keeping = KeepDevice(name, None)
+            try:
+                self.handle(Note("device_superseded", details, actor=actor, device=name))
+            finally:
+                self._keeping = None
+        gone = frozenset(settings.superseded)
+        self._inventory = {name: written for name, written in self._inventory.items() if name not in gone}
+        for fault in settings.unreadable:
+            self.handle(Note("device_left_out", {"place": fault.place, "reason": fault.text}))
+
+    def change_device(self, change: DeviceChange, timeout: float) -> DeviceChanged:
+        """Adds, changes or removes a device of the live inventory; its event is on disk. Not on the loop's thread.
+
+        Raises ConfigError, ConflictError, NoSuchDeviceError, StoreError, TimeoutError.
+        """
+        deadline = time.monotonic() + timeout
+        # Few may wait over HTTP at once, and an override is worth more than a second device in the queue.
+        soon = time.monotonic() + ANOTHER_CHANGE
+        if not self._reloading.acquire(timeout=max(0.0, min(soon, deadline) - time.monotonic())):
+            raise TimeoutError("another change, or a reload, is under way")
+        with self._in_turn(deadline):
+            before = self.settings
+            intended = roster.intend(before, self._inventory, change)
+            if intended is None:
+                assert change.name is not None  # noqa: S101 - only a PUT can say what is so already
+                return DeviceChanged(change.name, None, created=False, preview=roster.NOTHING)
+            if intended.target is not None:
+                check(intended.target)
+            checked = _Checked(intended.settings, self._watch.present(_disable_files(before)))
+            left = max(0.0, deadline - time.monotonic())
+            preview, number = self.call(lambda: self._changed_paced(checked, intended, change), left)
+            if not change.dry_run:
+                self._note_added()
+        if not change.dry_run:
+            self._on_disk(number, deadline)
+        return DeviceChanged(intended.name, number, intended.created, preview)
+
+    def _changed_paced(self, checked: _Checked, intended: Intended, change: DeviceChange) -> tuple[Preview, int | None]:
+        """Does it, and lets the next change wait until the loop has had nine times as long for everything else."""
+        began = time.monotonic()
+        try:
+            return self._changed(checked, intended, change)
+        finally:
+            ended = time.monotonic()
+            self._decides_until = ended + min(DECIDES_FOR * (ended - began), DECIDES_AT_MOST)
+
+    def _changed(self, checked: _Checked, intended: Intended, change: DeviceChange) -> tuple[Preview, int | None]:
+        """What a change of a device does at once, and its event's id where it is done; raises ConflictError."""
+        engine, now = self._engine, _monotonic()
+        if engine is None or self._stopping.is_set():
+            raise TimeoutError("we are stopping")
+        if intended.created and not change.dry_run:
+            # Of a newcomer nothing is known, and that changes nothing: the loop is spared the look ahead.
+            return roster.NOTHING, self._take_settings(checked, change.actor, intended)
+        preview = engine.preview(checked.settings.plan, now, checked.disabled)
+        if change.dry_run:
+            return preview, None
+        if not change.force and roster.withdraws(preview):
+            usual = engine.preview(self.settings.plan, now, checked.disabled)
+            roster.refuse_withdraws(intended.name, preview, usual)
+        return preview, self._take_settings(checked, change.actor, intended)
+
+    def shown_devices(self, names: Sequence[str]) -> list[DeviceShown]:
+        """The devices of these names that there are, in this order; may raise TimeoutError. Not on the loop."""
+        found = roster.shown(self.settings, names, self._inventory)
+        lives = self.call(lambda: [self.routers.live(each.name) for each in found], 2.0)
+        return [
+            each
+            if live is None
+            else replace(each, status=live.status, profile=live.profile, engine=live.engine, uptime=live.uptime)
+            for each, live in zip(found, lives, strict=True)
+        ]
+
+    async def _retarget(self, settings: Settings, gone: Iterable[str]) -> None:
         async with self._retargeting:
             if self._routers is not None:
                 await self._routers.renew(settings)
+            if self._metrics is not None:
+                for name in gone:
+                    self._metrics.forget_device(name)
 
     async def _serve_anew(self) -> None:
         """Serves the API by the settings that hold now, after whoever serves it has ended."""
@@ -1129,18 +1572,35 @@ def _allow_many_files() -> None:
 def hold() -> int:
     """Stays, reading and doing nothing, until ExaBGP ends or restarts us; the exit status."""
 
-    def never(_: Path | None) -> Settings:
+    def never(_: Path | None, __: Stored) -> Settings:
         raise ConfigError("", "the command line of `run` is wrong; correct it in ExaBGP's configuration and reload")
 
     return run_process(never)
 
 
+def added_devices(journal: Path) -> Mapping[str, Written]:
+    """The devices that were added over HTTP and kept in a journal, which may be in use; none where we may not read it.
+
+    The `Stored` of commands that read a configuration.
+    """
+    return roster.parse(stored_devices(journal))
+
+
+def _with_lost(added: Mapping[str, Written], journal: Path) -> dict[str, Written]:
+    """The devices that a journal has, beside those that it had once, as a start is to know them."""
+    return dict.fromkeys(StartFile(journal).added(), LOST) | dict(added)
+
+
 def plan_lines(settings: Settings) -> Iterator[str]:
     """The plan in words, with the exact line ExaBGP would get for each route."""
     yield f"site {settings.site}; API on {settings.api or 'nothing'}; journal {settings.storage.path}"
+    _try_certificate(settings)
     for device in settings.targets:
         check(device)  # as `run` will: an engine that is not installed here is a ConfigError
-        yield f"device {device.name}: {device.host} port {device.port}, every {device.interval:g} s, {device.profile}"
+        line = f"device {device.name}: {device.host} port {device.port}, every {device.interval:g} s, {device.profile}"
+        yield line if device.origin == "file" else f"{line} (added over HTTP)"
+    for fault in settings.unreadable:
+        yield f"left out, though it was added over HTTP: {fault}"
     if settings.storage.mongodb is not None:
         yield f"copy of the journal: {_understood(settings.storage.mongodb)}"
     for window in settings.plan.windows:
@@ -1149,6 +1609,8 @@ def plan_lines(settings: Settings) -> Iterator[str]:
         guard = settings.plan.guard
         limit = guard.max_withdrawn if guard.max_withdrawn is not None else f"{guard.max_share:.0%} of the"
         yield f"guard: at most {limit} services are withdrawn for their health within {guard.within:g} s"
+    for endpoint in settings.notify:
+        yield f"notify {endpoint.name}: {endpoint.address}, {endpoint.format}, of {', '.join(endpoint.events)}"
     speaker = settings.speaker
     if speaker.leased:
         after = (
@@ -1171,8 +1633,40 @@ def _understood(uri: Secret) -> str:
 
 
 def signature_header(secret: Secret, body: bytes) -> str:
-    """The header that signs a webhook's body."""
+    """The header that signs a webhook's body as GitHub does; raises ConfigError for a secret of the other scheme."""
+    if is_standard(secret):
+        raise ConfigError("--secret", "begins with whsec_: it signs Standard Webhooks, so say --standard")
     return f"{SIGNATURE_HEADER}: {sign(secret, body)}"
+
+
+def standard_headers(secret: Secret, body: bytes, name: str | None) -> tuple[str, ...]:
+    """The headers that sign a webhook's body, now, by Standard Webhooks; raises ConfigError."""
+    if not is_standard(secret):
+        raise ConfigError("--secret", "must begin with whsec_ for --standard: `exabgp-bfd key secret` makes one")
+    name, now = name or f"msg_{chance.token_hex(16)}", int(time.time())
+    try:
+        signature = sign_standard(secret, name, now, body)
+    except ValueError as error:
+        raise ConfigError("--id" if is_standard(secret) and "id is" in str(error) else "--secret", str(error)) from None
+    return (f"{ID_HEADER}: {name}", f"{TIME_HEADER}: {now}", f"{STANDARD_HEADER}: {signature}")
+
+
+def _keys_changed(before: Settings, after: Settings) -> dict[str, list[str]]:
+    """Whose keys of the API a reload lets in and revokes, for its event; nothing where none."""
+    known, now = ({key.sha256 for key in settings.api_keys} for settings in (before, after))
+    changed = {
+        "keys_added": [key.name for key in after.api_keys if key.sha256 not in known],
+        "keys_revoked": [key.name for key in before.api_keys if key.sha256 not in now],
+    }
+    return {what: names for what, names in changed.items() if names}
+
+
+def _try_certificate(settings: Settings) -> None:
+    """Raises ConfigError for a certificate that nobody could be served with."""
+    if settings.api is not None and settings.api_tls is not None:
+        from exabgp_bfd.web.tls import TlsFiles, context  # noqa: PLC0415 - few have one
+
+        context(TlsFiles(settings.api_tls.certificate, settings.api_tls.key))
 
 
 def _monotonic() -> float:
@@ -1182,7 +1676,10 @@ def _monotonic() -> float:
 
 def _own_event(what: Order | Clear, events: Sequence[Event]) -> int | None:
     """The id of the event that recorded an order, among those of its breath; raises ConfigError if it was refused."""
-    if isinstance(what, Order):
+    service: str | None
+    if isinstance(what, Order) and isinstance(what.what, ByHand):
+        kind, actor, service = "command", what.what.actor, BY_HAND
+    elif isinstance(what, Order):
         kind, actor = "override_set", what.what.actor
         service = what.what.service if isinstance(what.what, Override) else None
     else:
@@ -1194,6 +1691,11 @@ def _own_event(what: Order | Clear, events: Sequence[Event]) -> int | None:
             if event.event_type == "order_refused":
                 raise ConfigError("", str(event.details["reason"]))
     return None
+
+
+def _once(reply: concurrent.futures.Future[Reply]) -> Callable[[Reply], object]:
+    """Gives a reply to whoever waits for it."""
+    return lambda said: None if reply.done() else reply.set_result(said)
 
 
 def _withdrawn_lately(plan: Plan, path: Path) -> tuple[tuple[str, float], ...]:

@@ -8,19 +8,24 @@ No text of an error ever holds the value of a secret key.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import difflib
+import hashlib
 import re
 import socket
+import ssl
 import tomllib
 import zoneinfo
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, tzinfo
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -56,6 +61,10 @@ from exabgp_bfd.core.model import (
     Weekly,
     Window,
 )
+from exabgp_bfd.core.notices import Endpoint
+from exabgp_bfd.core.notices import Format as NotifyFormat
+from exabgp_bfd.core.signing import is_standard
+from exabgp_bfd.core.written import Written
 
 DEFAULT_JOURNAL: Final = Path("/var/lib/exabgp-bfd/journal.db")
 CONFIG_VARIABLE: Final = "EXABGP_BFD_CONFIG"
@@ -70,9 +79,21 @@ PROFILES: Final = (
 """Names that `profile` takes; a test holds them against the tables of sources/snmp/mibs.py."""
 
 _SECRET_KEYS: Final = frozenset(
-    {"community", "secrets", "mongodb", "sha256", "auth_key", "priv_key", "communities", "context_communities"}
+    {"community", "secrets", "mongodb", "sha256", "auth_key", "priv_key", "communities", "context_communities", "url"}
 )
 _SECRET_FILE_LIMIT: Final = 65536
+_CERTIFICATE_LIMIT: Final = 1 << 20
+MOST_ENDPOINTS: Final = 32
+"""Each has a thread and a connection of its own."""
+_MOST_PATTERNS: Final = 100
+
+LONGEST_SECRET: Final = 255
+"""Characters of a secret that is sent over HTTP."""
+
+Stored = Callable[[Path], Mapping[str, Written]]
+"""Gives the devices that were added over HTTP and kept in a journal, as they were written, by name."""
+LOST: Final[Written] = {}
+"""Itself, and nothing equal to it, stands for a device that was added over HTTP, and that the journal has no more."""
 
 DialectName = Literal["auto", "4", "5", "6"]
 OnExit = Literal["keep", "withdraw"]
@@ -80,6 +101,8 @@ SnmpVersion = Literal["1", "2c", "3"]
 EngineName = Literal["auto", "pysnmp", "gufo"]
 OidValues = Literal["oper", "state"]
 WebhookEffect = Literal["record", "probe", "observe"]
+WebhookFormat = Literal["report", "alertmanager", "grafana"]
+WebhookAuth = Literal["signature", "bearer"]
 Role = Literal["read", "operate", "admin"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 ReadingName = Literal["down", "hold", "up"]
@@ -143,6 +166,8 @@ class DeviceSettings:
     """Addresses from which it sends notifications, beside its host's."""
     trust: bool = False
     """Whether an authenticated and fresh SNMPv3 notification of it counts before it was looked at."""
+    origin: Literal["file", "api"] = "file"
+    """`api`: it was added over HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +224,20 @@ class StorageSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SenderSettings:
+    """Somebody who may report by webhook, in his own name."""
+
+    name: str
+    secrets: tuple[Secret, ...]
+    effect: WebhookEffect = "probe"
+    format: WebhookFormat | None = None
+    """None: as the request says, and else a report of ours."""
+    auth: WebhookAuth = "signature"
+    repeats: bool = True
+    """Whether the same body, signed without a time, is a new report each time."""
+
+
+@dataclass(frozen=True, slots=True)
 class SitesSettings:
     """How the sites of one MongoDB talk to each other; seconds."""
 
@@ -214,6 +253,31 @@ class WebhookSettings:
 
     secrets: tuple[Secret, ...] = ()
     effect: WebhookEffect = "probe"
+    repeats: bool | None = None
+    """Whether the same body, signed without a time, is a new report each time; None: unless it is observed."""
+    senders: tuple[SenderSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """The API's certificate with its chain, and its key, in PEM."""
+
+    certificate: Path
+    key: Path
+    content: str
+    """A digest of both files: a renewed certificate is another setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """How often one may ask the API; 0: as often as one likes."""
+
+    requests: float = 100.0
+    """A second, for each key, or address where no key is shown."""
+    burst: int = 200
+    """How many at once, after a pause."""
+    failures: float = 10.0
+    """Wrong keys and signatures a minute, for each address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +299,8 @@ class ApiKey:
     role: Role
     sha256: Secret
     """Lower-case hexadecimal, 64 digits."""
+    networks: tuple[Prefix, ...] = ()
+    """From where it may be used; empty: from wherever the API may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +320,7 @@ class Settings:
     site: str
     plan: Plan
     targets: tuple[DeviceSettings, ...]
-    """One for each of `plan.devices`, in the same order."""
+    """One for each of `plan.devices` but for those that are `lost`, in the same order."""
     speaker: SpeakerSettings = field(default_factory=SpeakerSettings)
     storage: StorageSettings = field(default_factory=StorageSettings)
     sites: SitesSettings = field(default_factory=SitesSettings)
@@ -262,12 +328,29 @@ class Settings:
     api: Listen | None = field(default_factory=lambda: Listen("127.0.0.1", 8080))
     """None: the API is off."""
     api_keys: tuple[ApiKey, ...] = ()
+    api_tls: TlsSettings | None = None
+    """None: no TLS."""
+    api_networks: tuple[Prefix, ...] = ()
+    """From where one may ask; empty: from anywhere."""
+    api_proxies: tuple[Prefix, ...] = ()
+    """Whose X-Forwarded-For is believed."""
+    api_rates: RateSettings = field(default_factory=RateSettings)
     traps: TrapSettings | None = None
     """None: no receiver."""
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    notify: tuple[Endpoint, ...] = ()
+    """Who is told of events."""
     log: LogSettings = field(default_factory=LogSettings)
     file: Path | None = None
     """The file it was read from."""
+    superseded: tuple[str, ...] = ()
+    """Devices that were added over HTTP, and that the file has by now."""
+    unreadable: tuple[ConfigError, ...] = ()
+    """Devices that were added over HTTP and are left out: this version cannot make anything of them, or they are gone
+    from the journal."""
+    lost: tuple[str, ...] = ()
+    """Those of them that something follows: they are in the plan, and nobody asks them."""
+    defaults: Defaults = field(default_factory=lambda: Defaults(), repr=False, compare=False)  # noqa: PLW0108 - below
 
 
 @dataclass(frozen=True)
@@ -360,6 +443,12 @@ def _read_hash(value: object) -> Secret:
     if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", value):
         raise ValueError("must be the SHA-256 of the key: 64 hexadecimal digits")
     return Secret(value.lower())
+
+
+def _read_rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1_000_000:
+        raise ValueError("must be a number from 0 (no limit) to 1000000")
+    return float(value)
 
 
 def _read_path(value: object) -> Path:
@@ -701,6 +790,36 @@ def _read_duration(value: object) -> float:
     return seconds
 
 
+def _read_patience(value: object) -> float:
+    seconds = _read_duration(value)
+    if not 0.1 <= seconds <= 60:
+        raise ValueError(f"must be from 0.1 to 60 seconds, not {_show(value)}")
+    return seconds
+
+
+def _read_pattern(value: object) -> str:
+    text = _text(value)
+    if len(text) > 255:
+        raise ValueError("must have at most 255 characters")
+    return text
+
+
+def _split_url(url: str) -> SplitResult:
+    """A URL that can be posted to; raises ValueError with what is wrong, and nothing of the URL."""
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, named = SplitResult("", "", "", "", ""), False  # what it says has the URL in it
+    if not url.startswith(("https://", "http://")) or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("must begin with https:// or http://, in printable characters of ASCII: escape all others")
+    if not named:
+        raise ValueError("has no host, or no port from 1 to 65535: https://host/path or https://host:port/path")
+    if "#" in url:
+        raise ValueError("must not have a fragment: # and what follows are never sent")
+    return parts
+
+
 def _read_retention(value: object) -> float:
     seconds = _read_duration(value)
     if seconds < 1:
@@ -831,6 +950,8 @@ Interval = Annotated[float, Field(ge=0.05, le=3600)]
 Unsigned32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 Asn = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 Count = Annotated[int, Field(ge=1, le=1000)]
+Pattern = Annotated[str, PlainValidator(_read_pattern)]
+Patterns = Annotated[list[Pattern], Field(max_length=_MOST_PATTERNS)]
 LevelText = Annotated[LogLevel, BeforeValidator(_lower)]
 
 
@@ -974,19 +1095,62 @@ class _Guard(_Table):
     within: Duration = Guard().within
 
 
+_USUAL: Final = Endpoint("", Secret(""), ())
+_MOST_SECRETS: Final = 8
+
+
+class _Sender(_Table):
+    name: NameText
+    secrets: Annotated[list[SecretText], Field(min_length=1)]
+    effect: WebhookEffect = "probe"
+    format: WebhookFormat | None = None
+    auth: WebhookAuth = "signature"
+    repeats: bool | None = None
+
+
 class _Webhook(_Table):
     secrets: list[SecretText] = []
     effect: WebhookEffect = "probe"
+    repeats: bool | None = None
+    sender: list[_Sender] = []
+
+
+class _Notify(_Table):
+    name: NameText
+    url: SecretText
+    secrets: Annotated[list[SecretText], Field(min_length=1, max_length=_MOST_SECRETS)]
+    format: NotifyFormat | None = None
+    events: Annotated[list[Pattern], Field(min_length=1, max_length=_MOST_PATTERNS)] = list(_USUAL.events)
+    services: Patterns = []
+    devices: Patterns = []
+    sessions: Patterns = []
+    timeout: Annotated[float, PlainValidator(_read_patience)] = _USUAL.timeout
+    tries: Count = _USUAL.tries
+    max_age: Retention = _USUAL.max_age
+    max_queue: Annotated[int, Field(ge=1, le=1_000_000)] = _USUAL.max_queue
+    ca: PathText | None = None
 
 
 class _Key(_Table):
     name: NameText
     role: Role
     sha256: Annotated[Secret, PlainValidator(_read_hash)]
+    networks: list[PrefixText] = []
+
+
+class _Rates(_Table):
+    requests: Annotated[float, PlainValidator(_read_rate)] = RateSettings().requests
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = RateSettings().burst
+    failures: Annotated[float, PlainValidator(_read_rate)] = RateSettings().failures
 
 
 class _Api(_Table):
     listen: ApiListenText = Listen("127.0.0.1", 8080)
+    tls_certificate: PathText | None = None
+    tls_key: PathText | None = None
+    networks: list[PrefixText] = []
+    trusted_proxies: list[PrefixText] = []
+    rates: _Rates = _Rates()
     key: list[_Key] = []
 
 
@@ -1033,6 +1197,7 @@ class _File(_Table):
     window: list[_Window] = []
     guard: _Guard = _Guard()
     webhook: _Webhook = _Webhook()
+    notify: list[_Notify] = []
     api: _Api = _Api()
     log: _Log = _Log()
 
@@ -1054,18 +1219,25 @@ _TABLES: Final[Mapping[tuple[str, ...], type[_Table]]] = {
     ("window",): _Window,
     ("guard",): _Guard,
     ("webhook",): _Webhook,
+    ("webhook", "sender"): _Sender,
+    ("notify",): _Notify,
     ("api",): _Api,
+    ("api", "rates"): _Rates,
     ("api", "key"): _Key,
     ("log",): _Log,
 }
 _TABLE_LISTS: Final = frozenset(
-    {("device",), ("service",), ("service", "step"), ("window",), ("api", "key"), ("traps", "user")}
+    {
+        *(("device",), ("service",), ("service", "step"), ("window",), ("api", "key")),
+        *(("traps", "user"), ("webhook", "sender"), ("notify",)),
+    }
 )
 
 _EXAMPLES: Final[Mapping[str, str]] = {
     "name": 'name = "edge1"',
     "host": 'host = "192.0.2.1"',
     "prefixes": 'prefixes = ["192.0.2.53/32"]',
+    "secrets": 'secrets = ["env:WEBHOOK_HMAC_SECRET"]',
     "sessions": 'sessions = ["edge1/*"]',
     "role": 'role = "read"',
     "sha256": "the SHA-256 of the key, 64 hexadecimal digits",
@@ -1074,6 +1246,8 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "user": 'user = "bfd"',
     "devices": 'devices = ["edge1"]',
     "services": 'services = ["dns"]',
+    "url": 'url = "env:NOTIFY_URL"',
+    "events": 'events = ["bfd_*"]',
 }
 
 
@@ -1121,6 +1295,7 @@ _SENTENCES: Final[Mapping[str, Callable[[Location, object], str]]] = {
     "extra_forbidden": _unknown,
     "list_type": _not_a_list,
     "model_type": _not_a_table,
+    "too_long": lambda _, __: "has more entries than are taken",
     "too_short": lambda location, _: f"must not be empty, for example {_EXAMPLES[str(location[-1])]}",
 }
 """Kinds of fault whose words depend on where they are."""
@@ -1257,14 +1432,24 @@ class _Build:
     """Turns tables, flags and variables into settings, and collects what is wrong."""
 
     def __init__(
-        self, file: Path | None, table: _File, given: Mapping[str, _Given], environ: Mapping[str, str]
+        self,
+        file: Path | None,
+        table: _File,
+        given: Mapping[str, _Given],
+        environ: Mapping[str, str],
+        stored: Stored | None = None,
     ) -> None:
+        self.stored = stored
         self.file = file
         self.table = table
         self.given = given
         self.environ = environ
         self.faults: list[ConfigError] = []
         self.said: set[tuple[str, str]] = set()
+        self.superseded: list[str] = []
+        self.unreadable: list[ConfigError] = []
+        self.lost: dict[str, bool] = {}
+        """Devices that were added over HTTP and that nobody can ask; whether `*` means them as well."""
 
     def fail(self, place: str, text: str) -> None:
         """Keeps a fault; one that many devices share is kept once."""
@@ -1397,13 +1582,84 @@ class _Build:
         devices = []
         for device in placed:
             name = device.table.name
+            self.check_name(device)
             if name in seen:
                 self.fail(f"{device.place}.name", f"the device {name} was already given at {seen[name]}: rename one")
             seen.setdefault(name, device.place.rpartition(" ")[2])
             devices.append(self.device(device, default))
-        if not placed and not self.faults:
+        devices += self.added_devices(seen.keys(), default)
+        if not devices and not self.lost and not self.faults:
             self.fail(str(self.file), 'has no device: add [[device]] with name = "edge1" and host = "192.0.2.1"')
         return tuple(devices)
+
+    def check_name(self, placed: _Placed) -> None:
+        """A device cannot be called what stands for all of them."""
+        if placed.table.name == "*":
+            self.fail(f"{placed.place}.name", '"*" means every device in `sessions`: give it another name')
+
+    def added_devices(self, taken: Iterable[str], community: Secret) -> list[DeviceSettings]:
+        """Those that were added over HTTP, but for those that the file has too."""
+        if self.stored is None:
+            return []
+        devices = []
+        for name, written in self.stored(self.storage().path).items():
+            if name in taken:
+                if written is not LOST:
+                    self.superseded.append(name)
+                continue
+            if written is LOST:
+                text = (
+                    "was added over HTTP, and the journal has it no more: nobody asks it, and what follows it stays as "
+                    "it is; add it again, or take it out of the configuration and reload"
+                )
+                self.unreadable.append(ConfigError(added_place(name), text))
+                self.lost[name] = True
+                continue
+            aside, self.faults = self.faults, []
+            table = self.added_table(name, written)
+            if table is None:  # what an older or a newer version of ours took must not keep us from starting
+                self.unreadable += self.faults
+                self.lost[name] = False  # nor what follows it
+            self.faults = aside
+            if table is not None:
+                devices.append(replace(self.device(table, community), origin="api"))
+        return devices
+
+    def followed(self, services: Iterable[Service], windows: Iterable[Window]) -> tuple[str, ...]:
+        """The devices that nobody can ask and that something is about: they stay unknown, which is not Down."""
+        follows = {selector.device for service in services for selector in service.selectors}
+        named = follows.union(*({*each.devices, *(one.device for one in each.sessions)} for each in windows))
+        return tuple(name for name, meant in self.lost.items() if name in named or (meant and "*" in follows))
+
+    def added_table(self, name: str, written: Written) -> _Placed | None:
+        """A device's table as it was sent, None where it is none, with its faults kept."""
+        place = added_place(name)
+        faults = len(self.faults)
+        try:
+            table = _Device.model_validate({key: value for key, value in written.items() if value is not None})
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                location = ("device", *fault["loc"])
+                self.fail(f"{place}.{_path(fault['loc'])}".rstrip("."), _say(fault, location))
+            return None
+        placed = _Placed(table, place)
+        self.check_name(placed)
+        if name in {".", ".."}:
+            self.fail(f"{place}.name", "no address of the API could name it: give it another name")
+        for key, secret in _secrets_of(table):
+            self.check_sent(f"{place}.{key}", secret.reveal())
+        return placed if len(self.faults) == faults else None
+
+    def check_sent(self, place: str, secret: str) -> None:
+        """A secret that was sent over HTTP is one itself: it could else bring any file or variable of ours to light."""
+        if secret.startswith(("env:", "file:")):
+            self.fail(
+                place,
+                "env: and file: are for the configuration file alone: send the secret itself, or write the device "
+                "into the file",
+            )
+        elif len(secret) > LONGEST_SECRET or not secret.isprintable():
+            self.fail(place, f"must be text of at most {LONGEST_SECRET} printable characters")
 
     def default_community(self) -> Secret:
         given = self.given_secret("snmp_community")
@@ -1656,7 +1912,7 @@ class _Build:
     def service(self, index: int, table: _Service, devices: Sequence[str]) -> Service:
         """One service of the file as the core knows it."""
         for number, selector in enumerate(table.sessions):
-            if selector.device not in devices:
+            if selector.device not in devices and selector.device != "*":
                 hint = _suggest(selector.device, devices) or _known(devices)
                 self.fail(
                     self.place("service", index, "sessions", number),
@@ -1701,7 +1957,7 @@ class _Build:
 
     def check_require(self, index: int, table: _Service) -> None:
         """More sessions than can ever be matched would keep the service down for ever."""
-        wild = any(selector.pattern == "*" for selector in table.sessions)
+        wild = any("*" in (selector.device, selector.pattern) for selector in table.sessions)
         if table.require != "all" and table.require > len(table.sessions) and not wild:
             self.fail(
                 self.place("service", index, "require"),
@@ -2007,26 +2263,177 @@ class _Build:
         return listen
 
     def api_keys(self) -> tuple[ApiKey, ...]:
-        """The keys, whose names and hashes are unique."""
-        names = [key.name for key in self.table.api.key]
+        """The keys, whose hashes are unique; several of one name are of one role."""
+        roles: dict[str, Role] = {}
         hashes = [key.sha256 for key in self.table.api.key]
         for index, key in enumerate(self.table.api.key):
-            if key.name in names[:index]:
-                self.fail(self.place("api", "key", index, "name"), f"the key {key.name} was already given: rename one")
+            if roles.setdefault(key.name, key.role) != key.role:
+                self.fail(
+                    self.place("api", "key", index, "role"),
+                    f"is {key.role}, and that of an earlier key named {key.name} is {roles[key.name]}: "
+                    "keys of one name are of one role, so give it the same, or another name",
+                )
             if key.sha256 in hashes[:index]:
                 self.fail(self.place("api", "key", index, "sha256"), "is the hash of an earlier key: give each its own")
-        return tuple(ApiKey(key.name, key.role, key.sha256) for key in self.table.api.key)
+        return tuple(ApiKey(key.name, key.role, key.sha256, tuple(key.networks)) for key in self.table.api.key)
+
+    def api_tls(self) -> TlsSettings | None:
+        """The certificate and its key, both or neither; what they hold is tried out by who serves with them."""
+        certificate, key = self.table.api.tls_certificate, self.table.api.tls_key
+        if certificate is None and key is None:
+            return None
+        if certificate is None or key is None:
+            present, missing = ("tls_key", "tls_certificate") if certificate is None else ("tls_certificate", "tls_key")
+            self.fail(self.place("api", present), f"needs {missing} too: the certificate with its chain, and its key")
+            return None
+        digest = hashlib.sha256()
+        files = {"tls_certificate": self.path(certificate), "tls_key": self.path(key)}
+        for name, path in files.items():
+            try:
+                with path.open("rb") as stream:
+                    digest.update(hashlib.sha256(stream.read(_CERTIFICATE_LIMIT)).digest())
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None) or "not a path"
+                remedy = "it must exist, and the user that ExaBGP runs us as must be able to read it"
+                self.fail(self.place("api", name), f"{path} cannot be read ({why}): {remedy}")
+        return TlsSettings(files["tls_certificate"], files["tls_key"], digest.hexdigest())
 
     def webhook(self) -> WebhookSettings:
-        """The webhook's secrets: that of a flag or variable instead of the file's."""
+        """Who may report: the secrets of a flag or variable instead of the file's, and the senders with names."""
+        table = self.table.webhook
         given = self.given_secret("webhook_secret")
+        secrets = (given,) if given is not None else self.webhook_secrets(table.secrets, "webhook", "secrets")
         if given is not None:
-            return WebhookSettings((given,), self.table.webhook.effect)
-        secrets = (
-            self.file_secret(secret, "webhook", "secrets", index)
-            for index, secret in enumerate(self.table.webhook.secrets)
+            self.usable_secret(self.given["webhook_secret"].place, given)
+        senders = tuple(self.sender(index, each) for index, each in enumerate(table.sender))
+        known = set(secrets)
+        names: set[str] = set()
+        for index, sender in enumerate(senders):
+            if sender.name in names:
+                self.fail(
+                    self.place("webhook", "sender", index, "name"),
+                    f"the sender {sender.name} was already given: give one sender several secrets, or another name",
+                )
+            names.add(sender.name)
+            if known & set(sender.secrets):
+                self.fail(
+                    self.place("webhook", "sender", index, "secrets"),
+                    "has the secret of another sender: nobody could tell who reports, so give each its own",
+                )
+            known |= set(sender.secrets)
+        return WebhookSettings(secrets, table.effect, table.repeats, senders)
+
+    def sender(self, index: int, table: _Sender) -> SenderSettings:
+        """One sender, with what his secrets stand for."""
+        return SenderSettings(
+            table.name,
+            self.webhook_secrets(table.secrets, "webhook", "sender", index, "secrets"),
+            table.effect,
+            table.format,
+            table.auth,
+            table.effect != "observe" if table.repeats is None else table.repeats,
         )
-        return WebhookSettings(tuple(secrets), self.table.webhook.effect)
+
+    def webhook_secrets(self, written: Sequence[Secret], *location: int | str) -> tuple[Secret, ...]:
+        """Secrets of the file, which are of one of the two kinds."""
+        secrets = tuple(self.file_secret(secret, *location, index) for index, secret in enumerate(written))
+        for index, secret in enumerate(secrets):
+            self.usable_secret(self.place(*location, index), secret)
+        return secrets
+
+    def usable_secret(self, place: str, secret: Secret) -> None:
+        """A secret that begins as those of Standard Webhooks do is one."""
+        text = secret.reveal()
+        if not text.startswith("whsec_"):
+            return
+        try:
+            octets = base64.b64decode(text.removeprefix("whsec_").encode(), validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            octets = b""
+        if not 24 <= len(octets) <= 64:
+            self.fail(
+                place,
+                "begins with whsec_ and is no secret of Standard Webhooks: base64 of 24 to 64 octets follows; "
+                "`exabgp-bfd key secret` makes one",
+            )
+
+    def notify(self, services: Sequence[str]) -> tuple[Endpoint, ...]:
+        """Who is told of events; a name that none of `services` has would never be told of anything."""
+        names: set[str] = set()
+        endpoints = []
+        if len(self.table.notify) > MOST_ENDPOINTS:
+            self.fail(
+                self.place("notify"), f"has {len(self.table.notify)} endpoints, at most {MOST_ENDPOINTS} are told"
+            )
+        for index, table in enumerate(self.table.notify):
+            place = self.place("notify", index)
+            if table.name in names:
+                self.fail(f"{place}.name", f"the endpoint {table.name} was already given: give it another name")
+            names.add(table.name)
+            for pattern in table.services:
+                if not {"*", "?"} & {*pattern} and pattern not in services:
+                    self.fail(f"{place}.services", f"there is no service {_show(pattern)}{_suggest(pattern, services)}")
+            endpoint = self.endpoint(index, table)
+            if endpoint is not None:
+                endpoints.append(endpoint)
+        return tuple(endpoints)
+
+    def endpoint(self, index: int, table: _Notify) -> Endpoint | None:
+        """One of them; None where it cannot be built, which is a fault that was kept."""
+        before = len(self.faults)
+        url = self.file_secret(table.url, "notify", index, "url")
+        secrets = self.webhook_secrets(table.secrets, "notify", index, "secrets")
+        ca = None if table.ca is None else self.authorities(table.ca, index)
+        if len(self.faults) > before:
+            return None
+        try:
+            parts = _split_url(url.reveal())
+        except ValueError as error:
+            self.fail(self.place("notify", index, "url"), str(error))
+            return None
+        standard = any(map(is_standard, secrets))
+        if table.format in {"standard", "both"} and not standard:
+            self.fail(
+                self.place("notify", index, "format"),
+                f"{table.format} needs a secret that begins with whsec_: `exabgp-bfd key secret` makes one",
+            )
+        if table.ca is not None and parts.scheme == "http":
+            self.fail(self.place("notify", index, "ca"), "is for https; the url begins with http")
+        host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+        return Endpoint(
+            table.name,
+            url,
+            secrets,
+            table.format or ("both" if standard else "github"),
+            tuple(table.events),
+            tuple(table.services),
+            tuple(table.devices),
+            tuple(table.sessions),
+            table.timeout,
+            table.tries,
+            table.max_age,
+            table.max_queue,
+            f"{parts.scheme}://{host}{'' if parts.port is None else f':{parts.port}'}",
+            ca,
+        )
+
+    def authorities(self, file: Path, index: int) -> str | None:
+        """The certificates in a file, which are believed to have signed a server's."""
+        path, place = self.path(file), self.place("notify", index, "ca")
+        try:
+            with path.open("rb") as stream:
+                text = stream.read(_CERTIFICATE_LIMIT).decode()
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+        except (ssl.SSLError, UnicodeDecodeError):
+            self.fail(place, f"{path} holds no certificate in PEM")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a path"
+            self.fail(
+                place, f"{path} cannot be read ({why}): it must exist, and the user that ExaBGP runs us as may read"
+            )
+        else:
+            return text
+        return None
 
     def storage(self) -> StorageSettings:
         table = self.table.storage
@@ -2074,16 +2481,18 @@ class _Build:
         """Everything together; raises `SettingsError` with every fault."""
         placed = self.placed()
         targets = self.devices(placed)
-        names = [target.name for target in targets]
+        names = [*(target.name for target in targets), *self.lost]
         services = self.services(names)
+        windows = self.windows(names, [service.name for service in services])
+        lost = self.followed(services, windows)
         speaker = self.table.speaker
         settings = Settings(
             site=self.table.site.name or _host_name(),
             plan=Plan(
-                devices=tuple(Device(target.name, target.stale_after, _identity(target)) for target in targets),
+                devices=_planned(targets, lost),
                 services=services,
                 record_polls=self.table.snmp.record_polls,
-                windows=self.windows(names, [service.name for service in services]),
+                windows=windows,
                 guard=self.guard(),
                 forget_after=self.table.snmp.forget_after,
                 reconcile=speaker.reconcile,
@@ -2102,14 +2511,104 @@ class _Build:
             webhook=self.webhook(),
             api=self.api_listen(),
             api_keys=self.api_keys(),
+            api_tls=self.api_tls(),
+            api_networks=tuple(self.table.api.networks),
+            api_proxies=tuple(self.table.api.trusted_proxies),
+            api_rates=RateSettings(
+                self.table.api.rates.requests, self.table.api.rates.burst, self.table.api.rates.failures
+            ),
             traps=self.traps(),
             proxy=self.proxy(),
+            notify=self.notify([service.name for service in services]),
             log=self.log(),
             file=self.file,
+            superseded=tuple(self.superseded),
+            unreadable=tuple(self.unreadable),
+            lost=lost,
+            defaults=Defaults(self.file, self.table.snmp, self.table.traps, self.given, self.environ),
         )
         if self.faults:
             raise SettingsError(self.faults)
         return settings
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a device that is added over HTTP takes over where it says nothing: [snmp] as it was read, and the flags."""
+
+    file: Path | None = None
+    snmp: _Snmp = field(default_factory=_Snmp, repr=False)
+    traps: _Traps | None = field(default=None, repr=False)
+    given: Mapping[str, _Given] = field(default_factory=dict, repr=False)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def device(self, name: str, written: Written) -> DeviceSettings:
+        """A device as it is asked; raises `SettingsError` with every fault, placed as `added_place` says."""
+        build = _Build(self.file, _File(snmp=self.snmp, traps=self.traps), self.given, self.environ)
+        placed = build.added_table(name, written)
+        device = None if placed is None else replace(build.device(placed, build.default_community()), origin="api")
+        if device is None or build.faults:
+            raise SettingsError(build.faults)
+        return device
+
+
+def with_devices(settings: Settings, targets: Iterable[DeviceSettings]) -> Settings:
+    """The settings with these devices, and nothing else changed."""
+    targets = tuple(targets)
+    there = {target.name for target in targets}
+    lost = tuple(name for name in settings.lost if name not in there)
+    return replace(settings, targets=targets, lost=lost, plan=replace(settings.plan, devices=_planned(targets, lost)))
+
+
+def added_place(name: str) -> str:
+    """Where the faults of a device that is added over HTTP are said to be; `.KEY` follows."""
+    return f"device {name}"
+
+
+def device_keys(target: DeviceSettings) -> dict[str, Any]:
+    """A device by the keys of its table, as they hold, with stars for every secret."""
+    user = target.user
+    return {
+        "name": target.name,
+        "host": target.host,
+        "port": target.port,
+        "version": target.version,
+        "community": None if target.version == "3" else "***",
+        "interval": target.interval,
+        "timeout": target.timeout,
+        "retries": target.retries,
+        "stale_after": target.stale_after,
+        "fast_interval": target.fast_interval,
+        "engine": target.engine,
+        "profile": target.profile,
+        "oid": target.oid,
+        "values": target.values,
+        "user": None if user is None else user.name,
+        "auth_protocol": None if user is None else user.auth_protocol,
+        "auth_key": None if user is None or user.auth_key is None else "***",
+        "priv_protocol": None if user is None else user.priv_protocol,
+        "priv_key": None if user is None or user.priv_key is None else "***",
+        "contexts": [context.name for context in target.contexts],
+        "context_communities": {context.name: "***" for context in target.contexts if context.community is not None},
+        "max_varbinds": target.max_varbinds,
+        "trap_from": [str(address) for address in target.trap_from],
+        "trust": target.trust,
+    }
+
+
+def _secrets_of(table: _Device) -> Iterator[tuple[str, Secret]]:
+    """The secrets of a table, by their places in it."""
+    for key in ("community", "auth_key", "priv_key"):
+        secret = getattr(table, key)
+        if secret is not None:
+            yield key, secret
+    for name, secret in (table.context_communities or {}).items():
+        yield f"context_communities.{name}", secret
+
+
+def _planned(targets: Iterable[DeviceSettings], lost: Iterable[str]) -> tuple[Device, ...]:
+    """Devices as the core knows them, those that nobody asks behind the others."""
+    return (*(Device(target.name, target.stale_after, _identity(target)) for target in targets), *map(Device, lost))
 
 
 def _identity(target: DeviceSettings) -> str:
@@ -2163,10 +2662,11 @@ def _host_name() -> str:
 # --- the doors --------------------------------------------------------------------------------------------------
 
 
-def load(path: Path | None, overrides: Overrides, environ: Mapping[str, str]) -> Settings:
+def load(path: Path | None, overrides: Overrides, environ: Mapping[str, str], stored: Stored | None = None) -> Settings:
     """Settings from the file (or `EXABGP_BFD_CONFIG`), the environment over it and the flags over both.
 
-    Without a file, flags and variables alone make a setup of one device. Raises `SettingsError`, a `ConfigError`.
+    Without a file, flags and variables alone make a setup of one device. `stored` knows the devices that were added
+    over HTTP. Raises `SettingsError`, a `ConfigError`.
     """
     given = _given(overrides, environ)
     if path is None and environ.get(CONFIG_VARIABLE, "").strip():
@@ -2182,7 +2682,7 @@ def load(path: Path | None, overrides: Overrides, environ: Mapping[str, str]) ->
             ]
         )
     table = _read(path) if path is not None else _File()
-    return _Build(path, table, given, environ).settings()
+    return _Build(path, table, given, environ, stored).settings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -2265,8 +2765,14 @@ def describe(settings: Settings) -> dict[str, Any]:
         "webhook": _plain(settings.webhook),
         "api": "off" if settings.api is None else str(settings.api),
         "api_keys": [_plain(key) for key in settings.api_keys],
+        "api_tls": None if settings.api_tls is None else _plain(settings.api_tls),
+        "api_networks": _plain(settings.api_networks),
+        "api_proxies": _plain(settings.api_proxies),
+        "api_rates": _plain(settings.api_rates),
         "traps": "off" if settings.traps is None else _plain(settings.traps),
         "snmp_proxy": _plain(settings.proxy),
+        # A certificate fills pages, and whose it is tells enough.
+        "notify": [_plain(replace(each, ca=None)) | {"ca": each.ca is not None} for each in settings.notify],
         "log": _plain(settings.log),
     }
 

@@ -6,7 +6,8 @@ nothing here. Labels are bounded by the configuration (devices, services, prefix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -16,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from exabgp_bfd.core.model import DeviceView, GuardView, Outcome, ServiceView, SessionView, Snapshot, State
+from exabgp_bfd.core.notices import EndpointState, EndpointView
 
 _PREFIX = "exabgp_bfd"
 
@@ -42,6 +44,10 @@ class WebhookOutcome(StrEnum):
     """Its body was too large, not JSON, or not what is asked for."""
     UNAVAILABLE = "unavailable"
     """No secret is configured, or it could not be put on disk in time."""
+    REPEATED = "repeated"
+    """It was taken before, and answered as then."""
+    REPLAYED = "replayed"
+    """It was taken before, and is refused."""
 
 
 class Copy(Protocol):
@@ -106,6 +112,12 @@ class Tallies:
     """What became of the SNMP proxy's jobs, by outcome."""
     jobs_now: Callable[[], Mapping[str, float]]
     """The SNMP proxy's jobs at this moment, by state."""
+    notify: Callable[[], tuple[Sequence[EndpointView], Mapping[str, float]]]
+    """Who is told of events, and what became of all tries, by outcome."""
+    followers: Callable[[], float]
+    """Who follows the events over HTTP now."""
+    followers_dropped: Callable[[], float]
+    """Those that were let go because they did not read."""
 
 
 class Metrics:
@@ -166,6 +178,12 @@ class Metrics:
     def count_poll(self, device: str, outcome: PollOutcome) -> None:
         """Counts one poll of a configured device."""
         self._polls.labels(device, outcome.value).inc()
+
+    def forget_device(self, device: str) -> None:
+        """Tells of a device no longer: an inventory that comes and goes would leave a series for each that ever was."""
+        for outcome in PollOutcome:
+            with suppress(KeyError):
+                self._polls.remove(device, outcome.value)
 
     def count_webhook(self, outcome: str) -> None:
         """Counts one webhook; `outcome` is a value of `WebhookOutcome`, any other raises KeyError. Any thread."""
@@ -322,6 +340,36 @@ class _TallyCollector(Collector):
         for state, value in tallies.jobs_now().items():
             now.add_metric([state], value)
         yield now
+        yield from _notify_families(*tallies.notify())
+        yield GaugeMetricFamily(
+            f"{_PREFIX}_stream_followers", "Who follows the events over HTTP now.", value=tallies.followers()
+        )
+        yield _total("stream_dropped", "Followers that were let go: they did not read.", tallies.followers_dropped)
+
+
+def _notify_families(views: Sequence[EndpointView], totals: Mapping[str, float]) -> Iterator[Metric]:
+    alerts = CounterMetricFamily(
+        f"{_PREFIX}_notify_alerts", "Alerts sent, tries that failed, and alerts given up (dead).", labels=["outcome"]
+    )
+    for outcome, count in totals.items():
+        alerts.add_metric([outcome], count)
+    up = GaugeMetricFamily(
+        f"{_PREFIX}_notify_up",
+        "1 while an endpoint takes its alerts, 0 while it does not or is disabled.",
+        labels=["endpoint"],
+    )
+    waiting = GaugeMetricFamily(f"{_PREFIX}_notify_queue_alerts", "Alerts that wait.", labels=["endpoint"])
+    lag = GaugeMetricFamily(
+        f"{_PREFIX}_notify_lag_seconds", "For how long the oldest alert has waited.", labels=["endpoint"]
+    )
+    for view in views:
+        up.add_metric([view.name], 1.0 if view.state is EndpointState.OK else 0.0)
+        waiting.add_metric([view.name], view.waiting)
+        lag.add_metric([view.name], view.lag)
+    yield alerts
+    yield up
+    yield waiting
+    yield lag
 
 
 def _copy_families(copy: Copy) -> Iterator[Metric]:

@@ -14,9 +14,11 @@ from typing import Any
 
 from exabgp_bfd.core.engine import Engine
 from exabgp_bfd.core.model import (
+    BY_HAND,
     Announce,
     Answer,
     Believed,
+    ByHand,
     Clear,
     Command,
     Disabled,
@@ -168,6 +170,7 @@ class _Rehearsal:
         self._believed: dict[_Place, tuple[Target, int]] = {}
         self._overrides: dict[str, Override] = {}
         self._lift: Lift | None = None
+        self._by_hand: dict[str, ByHand] = {}
         self._services = frozenset(service.name for service in plan.services)
         self.changes: list[RouteChange] = []
         self.steps: list[_Step] = []
@@ -203,7 +206,8 @@ class _Rehearsal:
         self._advance(kept, kept.now - event.seconds if isinstance(event, Stall) else kept.now)
         if isinstance(event, Reload):
             by = event.actor or "nobody named"
-            self.marks.append(Mark(kept.wall, f"the configuration was reloaded then (by {by}); here one plan holds"))
+            what = "the configuration was reloaded" if event.device is None else f"{event.event_type} {event.device}"
+            self.marks.append(Mark(kept.wall, f"{what} then (by {by}); here one plan holds"))
         elif self._is_for_nobody(event):
             self._mark(kept.wall, f"left out, as the plan has no such service: {event}")
         else:
@@ -235,6 +239,7 @@ class _Rehearsal:
                 wall=restored.wall,
                 overrides=tuple(order for _, order in sorted(self._overrides.items())),
                 lift=self._lift,
+                by_hand=tuple(order for _, order in sorted(self._by_hand.items())),
                 disabled=restored.disabled,
                 withdrawn=restored.withdrawn,
             )
@@ -246,6 +251,7 @@ class _Rehearsal:
         self._believed = {(held.service, held.route.key): (held.route, held.event) for held in restored.believed}
         self._overrides = {order.service: order for order in restored.overrides}
         self._lift = restored.lift
+        self._by_hand = {f"{BY_HAND} {order.target.key}": order for order in restored.by_hand}
         places = frozenset() if restored.expired else frozenset(self._believed)
         self.steps.append(_Step(kept.wall, None, these=places))
         self._engine = Engine(self._plan, restored, kept.now)
@@ -312,13 +318,16 @@ class _Rehearsal:
             self._believed[place] = (effect.route, effect.event)
         self.steps.append(_Step(self._wall, place, effect.route is not None))
 
-    def _order(self, service: str | None, order: Override | Lift | None) -> None:
+    def _order(self, service: str | None, order: Override | Lift | ByHand | None) -> None:
         if service is None:
             self._lift = order if isinstance(order, Lift) else None
         elif isinstance(order, Override):
             self._overrides[service] = order
+        elif isinstance(order, ByHand):
+            self._by_hand[service] = order
         else:
             self._overrides.pop(service, None)
+            self._by_hand.pop(service, None)
 
 
 def _says_nothing_new(command: Command, believed: Mapping[_Place, tuple[Target, int]]) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from exabgp_bfd.config import DeviceSettings, ProxySettings, Settings, TrapSettings
@@ -25,6 +25,18 @@ TRAPS_AGAIN = 5.0
 """Seconds after which a port for notifications that could not be had is tried again."""
 
 Deliver = Callable[[Poll | Silence | Notification], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What polling knows of a device."""
+
+    status: str
+    """In a line: what it answers, or why it does not."""
+    profile: str | None
+    engine: str | None
+    uptime: float | None
+    """Seconds since its agent began."""
 
 
 class Routers:
@@ -77,6 +89,19 @@ class Routers:
                 self.poller.pace(effect.device, effect.quick)
             case Forget():
                 self.poller.forget(effect.device, effect.session)
+
+    def live(self, device: str) -> Live | None:
+        """What polling knows of a device; None where it is not polled (yet)."""
+        status = self.poller.status_of(device)
+        if status is None:
+            return None
+        profile = self.poller.profile_of(device)
+        return Live(
+            status,
+            None if profile is None else profile.name,
+            self.poller.engine_of(device),
+            self.poller.uptime_of(device),
+        )
 
     def look_at_all(self) -> None:
         """Asks every device at once."""

@@ -60,7 +60,7 @@ _WORDS = frozenset(
         *("announce", "withdraw", "route", "watchdog", "next-hop", "self", "as-path", "med", "local-preference"),
         *("community", "large-community", "extended-community", *_NAMES.values()),
         *("neighbor", "peer", "*", ",", "[", "]"),
-        *("show", "adj-rib", "out", "extensive", "configuration", "rib", "list", "system", "version"),
+        *("show", "adj-rib", "out", "extensive", "configuration", "summary", "rib", "list", "system", "version"),
     }
 )
 _VALUE = re.compile(
@@ -69,7 +69,7 @@ _VALUE = re.compile(
     rf"|{_COMMUNITY.pattern}|{_LARGE.pattern}|{_EXTENDED.pattern}"
 )
 
-Question = Literal["version", "system version", "peers", "peer list", "rib"]
+Question = Literal["version", "system version", "peers", "peer list", "rib", "summary"]
 
 
 class Dialect(StrEnum):
@@ -173,6 +173,10 @@ def question(ask: Question, speech: Speech = UNKNOWN, neighbor: Address | None =
             return guarded(ask)
         case "peers":
             return guarded("peer show" if six else "show neighbor configuration")
+        case "summary":
+            if six:
+                raise SpeakerError("ExaBGP 6 has another `show neighbor summary`, of which nothing is known")
+            return guarded("show neighbor summary")
         case "rib":
             words = ["rib show out"] if six else ["show adj-rib out"]
             if neighbor is not None:

@@ -223,7 +223,7 @@ def _ask(question: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         asked.write(json.dumps(question).encode())
         asked.seek(0)
         try:
-            ended = subprocess.run(  # noqa: S603 (our own interpreter and file)
+            ended = subprocess.run(  # noqa: S603 (our own interpreter and file)  # nosec B603
                 # -P: a file of ours must not stand in for a module of the library.
                 [sys.executable, "-P", str(_CHILD), str(answered.fileno())],
                 stdin=asked,

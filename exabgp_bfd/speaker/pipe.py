@@ -666,7 +666,7 @@ class Pipe:
 
     def _set_aside(self, line: bytes, reason: str) -> None:
         self.counters.quarantined += 1
-        self.last_quarantined = f"{reason}: {_public(repr(line[:200]))}"
+        self.last_quarantined = f"{reason}: {public(repr(line[:200]))}"
 
     # --- in: on the reader's thread -----------------------------------------------------------------------------
 
@@ -749,7 +749,7 @@ class Pipe:
             self._loop.call_soon_threadsafe(callback, *arguments)
 
 
-def _public(text: str) -> str:
+def public(text: str) -> str:
     """A line of an answer as it may be kept and logged: ExaBGP shows the passwords of its neighbours."""
     return "(a line that may hold a secret)" if _SECRET.search(text) else text
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -46,6 +47,7 @@ from exabgp_bfd.core.model import (
     Weekly,
     Window,
 )
+from exabgp_bfd.core.notices import USUAL_EVENTS, Endpoint
 from exabgp_bfd.sources.snmp import mibs
 from exabgp_bfd.speaker import dialect
 
@@ -55,6 +57,23 @@ NO_FLAGS = Overrides()
 EDGE = '[[device]]\nname = "edge1"\nhost = "192.0.2.1"\n'
 KEY = f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{'0' * 64}'\n"
 DNS = '[[service]]\nname = "dns"\nprefixes = ["192.0.2.53/32"]\nsessions = ["edge1/*"]\n'
+
+
+WHSEC = "whsec_bm9ib2R5LW1heS1zZWUtdGhpcy1zZWNyZXQtZXZlcg=="
+NOC = f'[[notify]]\nname = "noc"\nurl = "https://alerts.example.net/T0P"\nsecrets = ["{WHSEC}"]\n'
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBdDCCARugAwIBAgIUGpLCy80LuxgZ2Rh9nDa2TmWkxtIwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjExNDE0MzZaGA8yMTI2MTAyODE0MTQz
+NlowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABM9M
+ElLUefx9WeP2H6aTgTJwsewCJcG2W0B3wTaPBUSTUcr3mXSDBOz0nfReYfhS9JxT
+J1lMQvKjvPFKUFiPeKGjUzBRMB0GA1UdDgQWBBQrOUpx+ZSyLsZCjGY4TD4wMNnR
+TTAfBgNVHSMEGDAWgBQrOUpx+ZSyLsZCjGY4TD4wMNnRTTAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0cAMEQCIH1PkeHXTYNWtjGGKDLGjUNMYZlgmmJlla+O
++THzX+5+AiAp3CBv4xlXSu47pfF1273VGuHYVT0pdRjJONbV7XeI8g==
+-----END CERTIFICATE-----
+"""
+"""Of nobody, for a hundred years."""
 
 
 @pytest.fixture
@@ -1174,8 +1193,71 @@ BAD = {
     "service-twice": (EDGE + DNS + DNS.replace(".53", ".54"), "service[1].name", "already given at service[0]"),
     "key-twice": (
         EDGE + f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{'0' * 64}'\n" * 2,
-        "api.key[1].name",
-        "the key a was already given",
+        "api.key[1].sha256",
+        "is the hash of an earlier key",
+    ),
+    "key-roles": (
+        EDGE
+        + f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{'0' * 64}'\n"
+        + f"[[api.key]]\nname = 'a'\nrole = 'admin'\nsha256 = '{'1' * 64}'\n",
+        "api.key[1].role",
+        "keys of one name are of one role",
+    ),
+    "key-networks": (
+        EDGE + f"[[api.key]]\nname = 'a'\nrole = 'read'\nsha256 = '{'0' * 64}'\nnetworks = ['192.0.2.1']",
+        "api.key[0].networks[0]",
+        "192.0.2.1/32?",
+    ),
+    "tls-alone": (EDGE + "[api]\ntls_key = 'key.pem'", "api.tls_key", "needs tls_certificate too"),
+    "tls-gone": (
+        EDGE + "[api]\ntls_key = 'key.pem'\ntls_certificate = '/nowhere/cert.pem'",
+        "api.tls_certificate",
+        "/nowhere/cert.pem cannot be read",
+    ),
+    "rate-text": (EDGE + "[api.rates]\nrequests = '5'", "api.rates.requests", "a number from 0 (no limit)"),
+    "rate-less": (EDGE + "[api.rates]\nfailures = -1", "api.rates.failures", "a number from 0 (no limit)"),
+    "notify-secretless": (
+        EDGE + "[[notify]]\nname = 'a'\nurl = 'https://h/'\nsecrets = []",
+        "notify[0].secrets",
+        "must not be empty",
+    ),
+    "notify-nothing": (EDGE + NOC + "events = []", "notify[0].events", "must not be empty"),
+    "notify-many": (EDGE + "".join(NOC.replace("noc", f"n{n}") for n in range(33)), "notify", "at most 32"),
+    "notify-twice": (EDGE + 2 * NOC, "notify[1].name", "the endpoint noc was already given"),
+    "notify-mail": (EDGE + NOC.replace("https:", "mailto:"), "notify[0].url", "must begin with https:// or http://"),
+    "notify-nowhere": (EDGE + NOC.replace("alerts.example.net", ""), "notify[0].url", "has no host"),
+    "notify-no-port": (EDGE + NOC.replace("net/", "net:0/"), "notify[0].url", "has no host, or no port"),
+    "notify-fragment": (EDGE + NOC.replace("T0P", "T0P#x"), "notify[0].url", "must not have a fragment"),
+    "notify-plain": (
+        EDGE + NOC.replace(WHSEC, "plain") + "format = 'standard'",
+        "notify[0].format",
+        "needs a secret that begins with whsec_",
+    ),
+    "notify-no-whsec": (EDGE + NOC.replace(WHSEC, "whsec_x"), "notify[0].secrets[0]", "no secret of Standard Webhooks"),
+    "notify-service": (EDGE + DNS + NOC + "services = ['dnss']", "notify[0].services", "there is no service 'dnss'"),
+    "notify-ca": (EDGE + NOC + "ca = 'bfd.toml'", "notify[0].ca", "holds no certificate in PEM"),
+    "notify-ca-nowhere": (EDGE + NOC + "ca = 'nowhere'", "notify[0].ca", "cannot be read"),
+    "notify-patience": (EDGE + NOC + "timeout = '2m'", "notify[0].timeout", "must be from 0.1 to 60 seconds"),
+    "notify-unknown": (EDGE + NOC + "event = ['x']", "notify[0].event", "did you mean `events`"),
+    "sender-secretless": (
+        EDGE + "[[webhook.sender]]\nname = 'a'\nsecrets = []",
+        "webhook.sender[0].secrets",
+        "must not be empty, for example",
+    ),
+    "sender-twice": (
+        EDGE + "".join(f"[[webhook.sender]]\nname = 'a'\nsecrets = ['{secret}']\n" for secret in "xy"),
+        "webhook.sender[1].name",
+        "the sender a was already given",
+    ),
+    "sender-shares": (
+        EDGE + "[webhook]\nsecrets = ['hush']\n[[webhook.sender]]\nname = 'a'\nsecrets = ['hush']",
+        "webhook.sender[0].secrets",
+        "has the secret of another sender",
+    ),
+    "secret-standard": (
+        EDGE + "[webhook]\nsecrets = ['whsec_hush']",
+        "webhook.secrets[0]",
+        "no secret of Standard Webhooks",
     ),
     # hosts and addresses
     "host-port": (EDGE.replace("192.0.2.1", "192.0.2.1:161"), "device[0].host", "beside it: port = 161"),
@@ -1895,7 +1977,7 @@ def test_what_is_wrong_with_it_is_said_with_the_remedy(write, text, place, said)
 def test_the_reference_loads_without_a_variable_and_shows_the_defaults(read):
     reference = load(CONF / "exabgp-bfd.toml", NO_FLAGS, {})
     plain = read(EDGE + DNS)
-    for part in ("speaker", "storage", "sites", "webhook", "api", "api_keys", "traps", "log", "site"):
+    for part in ("speaker", "storage", "sites", "webhook", "notify", "api", "api_keys", "traps", "log", "site"):
         assert getattr(reference, part) == getattr(plain, part), part
     for part in ("record_polls", "windows", "guard", "forget_after"):
         assert getattr(reference.plan, part) == getattr(plain.plan, part), part
@@ -1910,15 +1992,22 @@ def test_the_reference_loads_without_a_variable_and_shows_the_defaults(read):
     assert dataclasses.replace(shown.routes[0], **like_plain) == plain_service.routes[0]
 
 
-def test_the_reference_names_every_key_and_every_commented_key_is_one(write):
+def test_the_reference_names_every_key_and_every_commented_key_is_one(write, tmp_path):
     """Uncommenting every example gives a file whose keys are all known, and that has all of them."""
     lines = (CONF / "exabgp-bfd.toml").read_text().splitlines()
     text = "\n".join(line.removeprefix("# ") if line.startswith("# [") or _is_setting(line) else line for line in lines)
     text = text.replace('profile = "auto"\n', 'profile = "oid"\n', 1)
+    for name in ("cert.pem", "key.pem"):
+        text = text.replace(f"/etc/exabgp-bfd/{name}", name)
+        (tmp_path / name).write_text("PEM")
+    text = text.replace("/etc/exabgp-bfd/ca.pem", "ca.pem")
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
     path = write(text)
     secrets = {
         "SNMP_COMMUNITY": "a",
         "WEBHOOK_HMAC_SECRET": "b",
+        "ALERTMANAGER_SECRET": "c",
+        "NOTIFY_SECRET": "whsec_" + "bm9ib2R5LW1heS1zZWUtdGhpcy1zZWNyZXQtZXZlcg==",
         "SNMP_AUTH_KEY": "an auth key",
         "SNMP_PRIV_KEY": "a key too",
     }
@@ -1927,6 +2016,9 @@ def test_the_reference_names_every_key_and_every_commented_key_is_one(write):
     assert settings.traps.listen == (Listen("127.0.0.1", 1162),)
     assert [user.name for user in settings.traps.users] == ["notifier"]
     assert settings.api_keys[0].name == "noc"
+    told, usual = settings.notify[0], Endpoint("", Secret(""), ())
+    for name in ("format", "events", "timeout", "tries", "max_age", "max_queue"):  # as the reference says
+        assert getattr(told, name) == getattr(usual, name), name
 
     assert [type(rule.when) for rule in settings.plan.windows] == [Span, Weekly]
     assert [len(service.steps) for service in settings.plan.services] == [0, 1, 2]
@@ -1965,3 +2057,77 @@ def test_exabgp_accepts_our_conf_ini():
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "192.0.2.254" in done.stdout + done.stderr
+
+
+# --- the doors of the API -------------------------------------------------------------------------------------------
+
+
+def test_endpoints_of_alerts(read, tmp_path):
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
+    more = 'services = ["d*"]\nevents = ["bfd_*"]\ntimeout = "3s"\nmax_age = "1h"\nca = "ca.pem"\n'
+    plain = '[[notify]]\nname = "chat"\nurl = "env:CHAT"\nsecrets = ["hush"]\n'
+    settings = read(EDGE + DNS + NOC + more + plain, CHAT="http://user:word@[2001:db8::1]:8080/x?y=z")
+    noc, chat = settings.notify
+    assert (noc.name, noc.address, noc.format) == ("noc", "https://alerts.example.net", "both")
+    assert (noc.timeout, noc.max_age, noc.tries) == (3.0, 3600.0, 8)
+    assert (noc.services, noc.devices, noc.events, noc.ca) == (("d*",), (), ("bfd_*",), CERTIFICATE)
+    assert (chat.address, chat.format, chat.url.reveal()[-4:]) == ("http://[2001:db8::1]:8080", "github", "?y=z")
+    assert chat.events == USUAL_EVENTS
+    shown = f"{settings!r} {describe(settings)}"
+    for secret in ("T0P", "word", WHSEC, "hush", "?y=z"):
+        assert secret not in shown
+
+
+@pytest.mark.parametrize("url", ["https://user:word@h:99999/T0P", "http://[::1/T0P", "ftp://word@h/T0P", "T0P"])
+def test_no_fault_tells_of_a_url(write, url):
+    text = EDGE + NOC.replace("https://alerts.example.net/T0P", url)
+    fault = fault_of(write(text))
+    assert fault.place.endswith("notify[0].url")
+    assert not {"T0P", "word", "99999"} & {*re.findall(r"\w+", str(fault))}
+
+
+def test_senders_networks_rates_and_a_certificate(write, tmp_path):
+    (tmp_path / "cert.pem").write_text("a certificate")
+    (tmp_path / "key.pem").write_text("its private key")
+    text = f"""{EDGE}
+[webhook]
+secrets = ["hidden-1"]
+effect = "record"
+[[webhook.sender]]
+name = "am"
+secrets = ["hidden-2", "env:AM"]
+format = "alertmanager"
+auth = "bearer"
+[[webhook.sender]]
+name = "watcher"
+secrets = ["whsec_aGlkZGVuLWhpZGRlbi1oaWRkZW4taGlkZGVuLTQ="]
+effect = "observe"
+[api]
+tls_certificate = "cert.pem"
+tls_key = "key.pem"
+networks = ["127.0.0.0/8", "2001:db8::/32"]
+trusted_proxies = ["127.0.0.1/32"]
+[api.rates]
+requests = 0
+failures = 2.5
+[[api.key]]
+name = "noc"
+role = "admin"
+sha256 = "{"5" * 64}"
+networks = ["192.0.2.0/24"]
+"""
+    settings = load(write(text), NO_FLAGS, {"AM": "hidden-3"})
+    am, watcher = settings.webhook.senders
+    assert (am.name, am.effect, am.format, am.auth, am.repeats) == ("am", "probe", "alertmanager", "bearer", True)
+    assert [secret.reveal() for secret in am.secrets] == ["hidden-2", "hidden-3"]
+    assert (watcher.effect, watcher.format, watcher.auth, watcher.repeats) == ("observe", None, "signature", False)
+    assert settings.api_tls is not None
+    assert settings.api_tls.certificate == tmp_path / "cert.pem"
+    assert settings.api_networks == (ip_network("127.0.0.0/8"), ip_network("2001:db8::/32"))
+    assert settings.api_proxies == (ip_network("127.0.0.1/32"),)
+    assert (settings.api_rates.requests, settings.api_rates.burst, settings.api_rates.failures) == (0, 200, 2.5)
+    assert settings.api_keys[0].networks == (ip_network("192.0.2.0/24"),)
+    for shown in (repr(settings), str(describe(settings))):
+        assert not any(secret in shown for secret in ("hidden-", "aGlkZGVu", "5" * 64, "private key"))
+    (tmp_path / "cert.pem").write_text("another certificate")
+    assert load(write(text), NO_FLAGS, {"AM": "hidden-3"}).api_tls != settings.api_tls

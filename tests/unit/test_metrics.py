@@ -1,5 +1,6 @@
 """The metrics as Prometheus reads them."""
 
+import subprocess
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -19,6 +20,7 @@ from exabgp_bfd.core.model import (
     Snapshot,
     State,
 )
+from exabgp_bfd.core.notices import EndpointState, EndpointView
 from exabgp_bfd.metrics import Metrics, PollOutcome, Tallies, WebhookOutcome
 from exabgp_bfd.storage.mongo import Shipped
 
@@ -64,6 +66,7 @@ class World:
         self.counts = {name: index + 1 for index, name in enumerate(Tallies.__dataclass_fields__)}
         for name in ("polling", "notifications", "jobs", "jobs_now"):
             self.counts[name] = {f"{name} one": 7.0, f"{name} two": 8.0}
+        self.counts["notify"] = ((), {"sent": 3.0, "failed": 2.0, "dead": 1.0})
         self.counts["mongodb"] = Shipped(True, {"event": 5, "message": 6}, 1, 2, 30, 4.5, 3, "no answer")
         self.tallies = Tallies(**{name: (lambda name=name: self.counts[name]) for name in self.counts})
         self.metrics = Metrics("1.2.3", lambda: self.snapshot, lambda: (100.0, NOON * 1_000_000), self.tallies)
@@ -129,10 +132,21 @@ def test_each_family_is_explained_once(world):
             "notifications_total",
             "snmp_jobs_total",
             "snmp_jobs_now",
+            "stream_followers",
+            "stream_dropped_total",
+            *("notify_alerts_total", "notify_up", "notify_queue_alerts", "notify_lag_seconds"),
             "webhooks_total",
             "loop_lag_seconds",
         )
     }
+
+
+def test_promtool_has_nothing_to_complain_of(world, need):
+    """Of all that there is, also where a process has not all of it; tests/live/test_metrics.py asks of a process."""
+    world.metrics.count_poll("edge1", PollOutcome.OK)
+    command = [need("promtool", "prometheus"), "check", "metrics"]
+    checked = subprocess.run(command, input=world.metrics.render(), capture_output=True, timeout=60, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
 def test_the_version(world):
@@ -199,6 +213,8 @@ def test_the_other_rooms_totals_are_asked_at_each_scrape(world):
         "crashes": "crashes_total",
         "starts": "starts",
         "held": "start_held_seconds",
+        "followers": "stream_followers",
+        "followers_dropped": "stream_dropped_total",
     }
     single = {name: world.counts[name] for name in names}
     assert {name: world.scrape()[series, ()] for name, series in names.items()} == single
@@ -221,6 +237,17 @@ def test_what_other_rooms_count_by_kind_is_labelled(world, name, series):
     world.counts[name] = {f"{name} one": 1.0, f"{name} two": 2.0}
     samples = world.scrape()
     assert (samples[series, (f"{name} one",)], samples[series, (f"{name} two",)]) == (1.0, 2.0)
+
+
+def test_endpoints_of_alerts_are_up_only_while_they_take_them(world):
+    view = EndpointView("noc", "https://h", "both", EndpointState.OK, 5, 1.5, 40, 3, 2, 1, 0, None, None, None, None)
+    states = {"noc": EndpointState.OK, "pager": EndpointState.FAILING, "chat": EndpointState.DISABLED}
+    views = [replace(view, name=name, state=state) for name, state in states.items()]
+    world.counts["notify"] = (views, {"sent": 3.0, "failed": 2.0, "dead": 1.0})
+    samples = world.scrape()
+    assert [samples["notify_up", (name,)] for name in states] == [1, 0, 0]
+    assert (samples["notify_queue_alerts", ("noc",)], samples["notify_lag_seconds", ("noc",)]) == (5, 1.5)
+    assert [samples["notify_alerts_total", (name,)] for name in ("sent", "failed", "dead")] == [3, 2, 1]
 
 
 def test_the_copy_in_mongodb_is_told_of_where_there_is_one(world):

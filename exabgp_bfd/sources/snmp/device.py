@@ -179,6 +179,12 @@ class Device:
         """The table that it has, in the first view where one was found."""
         return next((view.profile for view in self.views if view.profile is not None), None)
 
+    @property
+    def uptime(self) -> float | None:
+        """Seconds since its agent began, as it said last; None where it never did."""
+        ticks = next((view.up_time.ticks for view in self.views if view.up_time.ticks is not None), None)
+        return None if ticks is None else ticks / 100
+
     def start(self, after: float) -> None:
         """Begins the rounds, the first one `after` so many seconds."""
         self._stopping = False
@@ -324,7 +330,7 @@ class Device:
         """
         interval = self.target.interval
         longest = max(interval, min(4 * interval, _LONGEST_PAUSE))
-        spread: float = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
+        spread: float = random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing  # nosec B311
         return min(interval * 2.0 ** min(failures - 1, 2), longest) * spread
 
     async def _turn(self, source: Source) -> None:
@@ -505,7 +511,7 @@ class Device:
                 doubtful = doubtful or gone.walks < _SURE_WALKS
         first = not view.discovered
         # Spread, or all that were found together when we started would be walked together for ever.
-        spread: float = random.uniform(0.5, 1.0) if first else random.uniform(0.9, 1.1)  # noqa: S311
+        spread: float = random.uniform(0.5, 1.0) if first else random.uniform(0.9, 1.1)  # noqa: S311  # nosec B311
         pause = 0.0 if doubtful else self._rediscover * spread
         view.took(rows, asyncio.get_running_loop().time(), pause, empty=not found.table)
         self._generation += 1

@@ -57,6 +57,21 @@ class Poller:
         """The SNMP engine by which each device is asked."""
         return {name: device.client.engine for name, device in self._devices.items()}
 
+    def status_of(self, device: str) -> str | None:
+        """One line of what a device answers, or why it does not; None for no such device."""
+        found = self._devices.get(device)
+        return None if found is None else found.status
+
+    def engine_of(self, device: str) -> str | None:
+        """The SNMP engine by which a device is asked; None for no such device."""
+        found = self._devices.get(device)
+        return None if found is None else found.client.engine
+
+    def uptime_of(self, device: str) -> float | None:
+        """Seconds since a device's agent began, as it last said; None where it never did."""
+        found = self._devices.get(device)
+        return None if found is None else found.uptime
+
     async def run(self) -> None:
         """Polls until it is cancelled or closed; then no request is under way any more."""
         self._running = True

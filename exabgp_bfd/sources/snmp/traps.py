@@ -653,7 +653,7 @@ def _listening(host: str, port: int, receive_buffer: int) -> _Ear:
             wire.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         granted = _grant(wire, receive_buffer)
         wire.bind(address)
-        everywhere = address[0] in {"0.0.0.0", "::"}  # noqa: S104 - it is only compared
+        everywhere = address[0] in {"0.0.0.0", "::"}  # noqa: S104 - it is only compared  # nosec B104
         if everywhere and family == socket.AF_INET6:
             wire.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         elif everywhere:

@@ -218,7 +218,7 @@ class View:
         self.due = now + (0.0 if self._checks <= _QUICK_CHECKS else self._rarer(most))
 
     def _rarer(self, most: float) -> float:
-        spread: float = random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing
+        spread: float = random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing  # nosec B311
         return min(most, self.target.interval * 2.0 ** min(self._checks - _QUICK_CHECKS, 16)) * spread
 
     async def _detect(self, before: Profile | None) -> bool:
