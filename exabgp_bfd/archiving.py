@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import click
 
+from exabgp_bfd.asking import moment
 from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, glimpse
 from exabgp_bfd.core.model import BfdError, ConfigError, StoreError
 
@@ -26,24 +24,9 @@ if TYPE_CHECKING:
     from exabgp_bfd.storage.archive import Taken
 
 PROGRAM = "exabgp-bfd"
-_AGO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHOWN = 20
 """How many lines that are left out are named one by one."""
 _DASH = Path("-")
-
-
-def moment(flag: str, text: str | None) -> int | None:
-    """Microseconds since the epoch, from RFC 3339 or how long ago (2h, 7d); raises click.UsageError."""
-    if text is None:
-        return None
-    if match := _AGO.fullmatch(text):
-        return max(0, time.time_ns() // 1000 - round(float(match[1]) * _UNITS[match[2]] * 1e6))
-    try:
-        return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    except (ValueError, TypeError, OverflowError):  # TypeError: without an offset it is no moment
-        remedy = "give RFC 3339 (2026-11-20T12:00:00Z), or how long ago (2h, 7d)"
-        raise click.UsageError(f"{flag}: {text!r} is no moment: {remedy}") from None
 
 
 def journal_of(config: Path | None, db: Path | None, environ: Mapping[str, str]) -> Path:

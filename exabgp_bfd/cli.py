@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn
+from typing import Any, BinaryIO, Literal, NoReturn
 
 import click
 
 from exabgp_bfd import __version__
-from exabgp_bfd.archiving import export_command, import_command, moment
+from exabgp_bfd.archiving import export_command, import_command
+from exabgp_bfd.asking import (
+    Door,
+    as_json_flag,
+    complain,
+    dry_run_flag,
+    events_command,
+    moment,
+    override_command,
+    print_answer,
+    running,
+    say,
+    say_json,
+    status_command,
+    target_text,
+    why_command,
+)
 from exabgp_bfd.config import CONFIG_VARIABLE, VARIABLES, Overrides, SettingsError, glimpse, load
 from exabgp_bfd.core.model import Address, BfdError, ConfigError, Secret
 from exabgp_bfd.discover import discover_command
-
-if TYPE_CHECKING:
-    from exabgp_bfd.remote import Remote
+from exabgp_bfd.keys import key_command
+from exabgp_bfd.steering import command_command, devices_command, notify_command, shutdown_command
 
 PROGRAM = "exabgp-bfd"
-ACTIONS = ("announce", "withdraw", "drain", "freeze")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -51,7 +65,7 @@ def main() -> NoReturn:
 def _complain(error: BfdError) -> None:
     """One line for each thing that is wrong."""
     for each in getattr(error, "errors", (error,)):
-        click.echo(f"{PROGRAM}: {each}", err=True)
+        complain(str(each))
 
 
 def _refuse(wrong: str, error: click.ClickException) -> int:
@@ -109,6 +123,12 @@ def commands() -> None:
 
 
 commands.add_command(discover_command)
+commands.add_command(key_command)
+for _of_the_running in (
+    *(status_command, events_command, why_command, override_command),
+    *(devices_command, notify_command, command_command, shutdown_command),
+):
+    commands.add_command(_of_the_running)
 commands.add_command(export_command)
 commands.add_command(import_command)
 
@@ -131,42 +151,9 @@ def run(config: Path | None, prefixes: tuple[str, ...], **flags: str | None) -> 
 
     overrides = Overrides(prefixes=prefixes or None, **flags)
     return app.run_process(
-        lambda file: load(file or config, overrides, os.environ), lambda: glimpse(config, overrides, os.environ)
+        lambda file, stored: load(file or config, overrides, os.environ, stored),
+        lambda: glimpse(config, overrides, os.environ),
     )
-
-
-def _running(*, config: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The flags that say where the running program is."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        command = click.option(
-            "--key", envvar="EXABGP_BFD_KEY", metavar="TEXT", help="A key; also env:NAME or file:PATH. [EXABGP_BFD_KEY]"
-        )(command)
-        command = click.option(
-            "--url", envvar="EXABGP_BFD_URL", metavar="URL", help="Where the running program's API is. [EXABGP_BFD_URL]"
-        )(command)
-        if not config:
-            return command
-        return click.option(
-            "--config",
-            "-c",
-            envvar=CONFIG_VARIABLE,
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help=f"Its configuration, which says where the API listens and the admin key is. [{CONFIG_VARIABLE}]",
-        )(command)
-
-    return add
-
-
-def _reach(url: str | None, key: str | None, config: Path | None) -> Remote:
-    """The running program."""
-    from exabgp_bfd import remote  # noqa: PLC0415
-
-    return remote.Remote(remote.find(url, key, config, os.environ))
-
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="As a JSON document.")
 
 
 @commands.command()
@@ -178,8 +165,8 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="As a JSON docum
     help="ExaBGP's own configuration: also which of its neighbours would get each route, and which not and why.",
 )
 @click.option("--against-running", is_flag=True, help="Also what would change at once if the running program took it.")
-@_running(config=False)
-def check(file: Path, *, exabgp_conf: Path | None, against_running: bool, url: str | None, key: str | None) -> None:
+@running(config=False)
+def check(file: Path, *, exabgp_conf: Path | None, against_running: bool, door: Door) -> None:
     """Validates FILE and prints the plan, with the exact commands ExaBGP would get.
 
     Each of them is tried on ExaBGP's own parser; one that it refuses, or a route that no neighbour could get, makes the
@@ -188,13 +175,13 @@ def check(file: Path, *, exabgp_conf: Path | None, against_running: bool, url: s
     """
     from exabgp_bfd import app, proof  # noqa: PLC0415
 
-    settings = load(file, Overrides(), os.environ)
-    _say(app.plan_lines(settings))
+    settings = load(file, Overrides(), os.environ, app.added_devices)
+    say(app.plan_lines(settings))
     found = proof.prove(settings.plan, file, form=settings.speaker.dialect, conf=exabgp_conf)
-    _say(["", *found.lines, *(f"warning: {warning}" for warning in found.warnings)])
+    say(["", *found.lines, *(f"warning: {warning}" for warning in found.warnings)])
     if against_running:
-        preview = _reach(url, key, file).preview(file.absolute())
-        _say(["", "against the running program:", *_preview_lines(preview)])
+        preview = replace(door, config=file).reach().preview(file.absolute())
+        say(["", "against the running program:", *_preview_lines(preview)])
     if found.faults:
         raise SettingsError(found.faults)
 
@@ -247,9 +234,9 @@ def exabgp_conf(
     exabgp-bfd exabgp-conf --config /etc/exabgp-bfd/exabgp-bfd.toml --neighbor 192.0.2.254 \\
         --local-address 192.0.2.10 --local-as 65001 --peer-as 65000 > /etc/exabgp/exabgp.conf
     """
-    from exabgp_bfd import stanza  # noqa: PLC0415
+    from exabgp_bfd import app, stanza  # noqa: PLC0415
 
-    settings = None if config is None else load(config, Overrides(), os.environ)
+    settings = None if config is None else load(config, Overrides(), os.environ, app.added_devices)
     plan = None if settings is None else settings.plan
     try:
         identifier = None if router_id is None else IPv4Address(router_id)
@@ -269,7 +256,7 @@ def exabgp_conf(
     file = stanza.USUAL_FILE if config is None else config.absolute()
     run_line = (*stanza.program(), "run", "--config", str(file))
     text = list(stanza.lines(stanza.Wanted(run_line, plan, sessions, version)))
-    _say(text)
+    say(text)
     if count := stanza.gaps(text):
         click.echo(f"{PROGRAM} exabgp-conf: {count} of the lines say {stanza.FILL_IN}", err=True)
 
@@ -302,92 +289,40 @@ def _webhook_secret(text: str) -> Secret:
     metavar="TEXT",
     help="The secret; also env:NAME or file:PATH. [WEBHOOK_HMAC_SECRET]",
 )
+@click.option("--standard", is_flag=True, help="Sign by Standard Webhooks: with an id and the time, for one use.")
+@click.option("--id", "name", metavar="TEXT", help="The id for --standard; a new one unless given.")
 @click.argument("body", type=click.File("rb"), default="-")
-def sign(secret: str, body: BinaryIO) -> None:
+def sign(secret: str, body: BinaryIO, name: str | None, *, standard: bool) -> None:
     """Prints the header that signs BODY (a file, or - for stdin) as `POST /webhook/failure` asks for it.
 
     \b
     curl -H "$(exabgp-bfd sign --secret ... body.json)" --data-binary @body.json http://127.0.0.1:8080/webhook/failure
+    exabgp-bfd sign --standard --secret whsec_... body.json |
+      curl -H @- --data-binary @body.json http://127.0.0.1:8080/webhook/failure
     """
     from exabgp_bfd import app  # noqa: PLC0415
 
-    click.echo(app.signature_header(_webhook_secret(secret), body.read()))
-
-
-@commands.command()
-@click.argument("service")
-@_as_json
-@_running()
-def why(service: str, *, as_json: bool, url: str | None, key: str | None, config: Path | None) -> None:
-    """Tells why SERVICE is, or is not, announced now, and what led to it."""
-    document = _reach(url, key, config).why(service)
-    _print(document, _why_lines, as_json=as_json)
-
-
-@commands.command()
-@click.argument("words", nargs=-1, metavar="[SERVICE] ACTION")
-@click.option("--guard", is_flag=True, help="The limit on services withdrawn at once: `lift` it, or `clear` that.")
-@click.option("--reason", metavar="TEXT", help="Why, for those who ask later.")
-@click.option("--ttl", metavar="TIME", help="For how long: 2h, 90m, 1d or seconds; without it until it is cleared.")
-@_as_json
-@_running()
-def override(
-    words: tuple[str, ...],
-    *,
-    guard: bool,
-    reason: str | None,
-    ttl: str | None,
-    as_json: bool,
-    url: str | None,
-    key: str | None,
-    config: Path | None,
-) -> None:
-    """Overrides the health of SERVICE: announce, withdraw, drain or freeze it, or clear what was ordered before.
-
-    \b
-    exabgp-bfd override dns drain --reason "new kernel" --ttl 2h
-    exabgp-bfd override dns clear
-    exabgp-bfd override --guard lift --reason "they are all meant to go" --ttl 15m
-    exabgp-bfd override --guard clear
-    """
-    service, action = _ordered(words, guard=guard)
-    if action == "clear" and ttl is not None:
-        raise click.UsageError("--ttl goes with what is ordered, not with `clear`")
-    if action != "clear" and not reason:
-        raise click.UsageError("Missing option '--reason': say why, for those who ask later")
-    there = _reach(url, key, config)
-    if service is None:
-        document = there.unlift(reason) if action == "clear" else there.lift(reason or "", ttl)
-        _print(document, _lift_lines, as_json=as_json)
+    if name is not None and not standard:
+        raise click.UsageError("--id goes with --standard")
+    known = _webhook_secret(secret)
+    if standard:
+        for header in app.standard_headers(known, body.read(), name):
+            click.echo(header)
     else:
-        document = (
-            there.clear(service, reason) if action == "clear" else there.override(service, action, reason or "", ttl)
-        )
-        _print(document, lambda answer: _override_lines(service, answer), as_json=as_json)
-
-
-def _ordered(words: tuple[str, ...], *, guard: bool) -> tuple[str | None, str]:
-    """The service (None: the guard) and the action that the words stand for."""
-    actions = ("lift", "clear") if guard else (*ACTIONS, "clear")
-    usage = f"say {'--guard' if guard else 'SERVICE'} and one of {', '.join(actions)}"
-    if len(words) != (1 if guard else 2):
-        raise click.UsageError(usage)
-    if words[-1] not in actions:
-        raise click.UsageError(f"there is no {words[-1]!r}: {usage}")
-    return None if guard else words[0], words[-1]
+        click.echo(app.signature_header(known, body.read()))
 
 
 @commands.command()
-@click.option("--dry-run", is_flag=True, help="Only tell what would change at once.")
-@_as_json
-@_running()
-def reload(*, dry_run: bool, as_json: bool, url: str | None, key: str | None, config: Path | None) -> None:
+@dry_run_flag
+@as_json_flag
+@running()
+def reload(*, dry_run: bool, as_json: bool, door: Door) -> None:
     """Lets the running program read its configuration again, at once; a file with an error changes nothing."""
-    there = _reach(url, key, config)
+    there = door.reach()
     if dry_run:
-        _print(there.preview(None), _preview_lines, as_json=as_json)
+        print_answer(there.preview(None), _preview_lines, as_json=as_json)
     else:
-        _print(there.reload(), lambda answer: [f"reloaded (event {answer.get('event')})"], as_json=as_json)
+        print_answer(there.reload(), lambda answer: [f"reloaded (event {answer.get('event')})"], as_json=as_json)
 
 
 @commands.command()
@@ -402,7 +337,7 @@ def reload(*, dry_run: bool, as_json: bool, url: str | None, key: str | None, co
 @click.option("--db", type=click.Path(path_type=Path), metavar="FILE", help="The journal; default: that of NEW.")
 @click.option("--since", metavar="T", help="From when on: RFC 3339, or how long ago (2h, 7d).")
 @click.option("--until", metavar="T", help="Until when.")
-@_as_json
+@as_json_flag
 def replay(config: Path, *, db: Path | None, since: str | None, until: str | None, as_json: bool) -> None:
     """Tells what another configuration would have announced and withdrawn, beside what was.
 
@@ -413,14 +348,15 @@ def replay(config: Path, *, db: Path | None, since: str | None, until: str | Non
         raise click.UsageError("--since is after --until")
     if begin is not None and begin > time.time_ns() // 1000:
         raise click.UsageError("--since is in the future: nothing was observed there yet")
-    settings = load(config, Overrides(), os.environ)
+    from exabgp_bfd import app  # noqa: PLC0415
     from exabgp_bfd import replay as rehearsal  # noqa: PLC0415
 
+    settings = load(config, Overrides(), os.environ, lambda journal: app.added_devices(db or journal))
     report = rehearsal.run(settings.plan, db or settings.storage.path, begin, end)
     if as_json:
-        _say_json(rehearsal.document(report))
+        say_json(rehearsal.document(report))
     else:
-        _say(rehearsal.lines(report))
+        say(rehearsal.lines(report))
 
 
 @commands.command()
@@ -436,86 +372,10 @@ def demo(*, once: bool, listen: str | None) -> int:
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 
-def _print(document: Mapping[str, Any], lines: Callable[[Mapping[str, Any]], Iterable[str]], *, as_json: bool) -> None:
-    """The program's answer, as it came or in lines."""
-    if as_json:
-        _say_json(document)
-        return
-    try:
-        told = list(lines(document))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BfdError("the running program answers as this version does not understand: --json shows it") from error
-    _say(told)
-
-
-def _say_json(document: Mapping[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2))
-
-
-def _say(lines: Iterable[str]) -> None:
-    for line in lines:
-        # What others wrote into events and reasons must not steer a terminal.
-        click.echo("".join(each if each.isprintable() else repr(each)[1:-1] for each in line))
-
-
-def _why_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """The answer first, then what led to it."""
-    yield str(answer["answer"])
-    for title in ("because", "sessions", "routes"):
-        if answer[title]:
-            yield f"{title}:"
-            yield from (f"  {text}" for text in answer[title])
-    if answer["chain"] or answer["chain_incomplete"]:
-        yield "how it came to this:"
-    if answer["chain_incomplete"]:
-        yield f"  ({answer['chain_incomplete']})"
-    for event in answer["chain"]:
-        yield f"  {_event_line(event)}"
-
-
-def _event_line(event: Mapping[str, Any]) -> str:
-    about = event["session"] or event["service"] or event["device"] or ""
-    by = event["actor"] or event["source"] or ""
-    details = event["details"]
-    told = ", ".join(f"{name}={_short(value)}" for name, value in details.items()) if isinstance(details, dict) else ""
-    parts = (event["ts"], f"#{event['id']}", event["event_type"], about, f"by {by}" if by else "", told)
-    return " ".join(str(part) for part in parts if part)
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _override_lines(service: str, answer: Mapping[str, Any]) -> Iterator[str]:
-    ordered = answer["override"]
-    if ordered is None:
-        yield f"{service}: the override is cleared (event {answer['event']})"
-    else:
-        yield f"{service}: {ordered['action']} {_until(ordered)} (event {answer['event']})"
-    state = answer["service"]
-    if state is not None:
-        yield f"{service} is {state['state']}: {state['why'].removeprefix(state['state'] + ': ')}"
-
-
-def _lift_lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    lift = answer["lift"]
-    if lift is None:
-        yield f"the guard's limit holds again (event {answer['event']})"
-    else:
-        yield f"the guard's limit is lifted {_until(lift)} (event {answer['event']})"
-    if answer["guard"] is not None and answer["guard"]["held"]:
-        yield f"held: {', '.join(answer['guard']['held'])}"
-
-
-def _until(order: Mapping[str, Any]) -> str:
-    return f"until {order['expires']}" if order["expires"] is not None else "until it is cleared"
-
-
 def _preview_lines(preview: Mapping[str, Any]) -> Iterator[str]:
     """What would be announced and withdrawn, in order, and what else would be other."""
     for command in preview["commands"]:
-        yield f"would {command['action']} {_target_text(command)} (service {command['service']})"
+        yield f"would {command['action']} {target_text(command)} (service {command['service']})"
     others = {
         "new services": preview["added"],
         "services that go": preview["removed"],
@@ -528,17 +388,3 @@ def _preview_lines(preview: Mapping[str, Any]) -> Iterator[str]:
     for title, names in others.items():
         if names:
             yield f"{title}: {', '.join(names)}"
-
-
-def _target_text(command: Mapping[str, Any]) -> str:
-    if "watchdog" in command:
-        return f"watchdog {command['watchdog']}"
-    if command["action"] == "withdraw":
-        return str(command["prefix"])
-    keys = ("med", "local_preference", "communities", "large_communities", "extended_communities", "as_path")
-    said = [f"{key}={_flat(command[key])}" for key in keys if command[key] not in (None, [])]
-    return " ".join([str(command["prefix"]), f"next_hop={command['next_hop']}", *said])
-
-
-def _flat(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ BUCKET = 64
 HELD_FROM = 4
 """Which start in a bucket is held up; ExaBGP takes five."""
 _KEPT = 16
-_LARGEST = 65536
+_LARGEST = 16 << 20
+_MOST_NAMES = 10_000
+_MOST_JOURNALS = 3
+"""Beside each other in one folder; even names of a hundred characters for all of them are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Kept:
     """When, in seconds since the epoch, and under which ExaBGP; the newest last."""
     listens: dict[str, str] = field(default_factory=dict)
     """By the configuration's file: where the API listened when that could last be read."""
+    added: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the journal's name: the devices that were added over HTTP, to miss them where it has them no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class StartFile:
 
     def __init__(self, journal: Path) -> None:
         self._file = journal.with_name("starts.json")
+        self._journal = journal.name
 
     def read(self) -> Kept:
         """What it holds; nothing where it is missing or damaged."""
@@ -77,7 +83,7 @@ class StartFile:
         kept = self.read()
         # A clock that was set back leaves starts of the future, of which nothing is known.
         starts = (*(start for start in kept.starts if start[0] <= wall), (wall, exabgp))[-_KEPT:]
-        self._write(Kept(starts, kept.listens))
+        self._write(replace(kept, starts=starts))
         return count([moment for moment, under in starts if under == exabgp], wall)
 
     def note_listen(self, config: str, listen: str) -> None:
@@ -85,7 +91,19 @@ class StartFile:
         kept = self.read()
         if kept.listens.get(config) != listen:
             newest = dict([*kept.listens.items(), (config, listen)][-_KEPT:])
-            self._write(Kept(kept.starts, newest))
+            self._write(replace(kept, listens=newest))
+
+    def added(self) -> tuple[str, ...]:
+        """The devices that were added over HTTP, as they were noted last for this journal."""
+        return self.read().added.get(self._journal, ())
+
+    def note_added(self, names: Iterable[str]) -> None:
+        """Remembers which devices were added over HTTP: their names, and nothing else of them."""
+        kept, told = self.read(), tuple(sorted(names)[:_MOST_NAMES])
+        if kept.added.get(self._journal, ()) != told:
+            others = [(journal, those) for journal, those in kept.added.items() if journal != self._journal]
+            newest = [*others, (self._journal, told)] if told else others
+            self._write(replace(kept, added=dict(newest[-_MOST_JOURNALS:])))
 
     def _write(self, kept: Kept) -> None:
         fresh = self._file.with_name(f"{self._file.name}.{os.getpid()}")
@@ -94,8 +112,9 @@ class StartFile:
                 fresh.unlink()
             # Made anew and never followed, as the directory may be others' as well.
             number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(number, "w") as stream:
-                json.dump({"starts": kept.starts, "listens": kept.listens}, stream)
+            with os.fdopen(number, "w", encoding="utf-8", errors="replace") as stream:
+                document = {"starts": kept.starts, "listens": kept.listens, "added": kept.added}
+                json.dump(document, stream, ensure_ascii=False)
             fresh.replace(self._file)
         except OSError as error:
             logger.warning(
@@ -107,4 +126,6 @@ class StartFile:
 
 def _kept(document: Any) -> Kept:  # noqa: ANN401 - whatever JSON held
     starts = tuple((float(moment), str(exabgp)) for moment, exabgp in document["starts"])
-    return Kept(starts, {str(file): str(listen) for file, listen in document["listens"].items()})
+    listens = {str(file): str(listen) for file, listen in document["listens"].items()}
+    added = {str(journal): tuple(map(str, names)) for journal, names in document.get("added", {}).items()}
+    return Kept(starts, listens, added)

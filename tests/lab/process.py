@@ -450,7 +450,7 @@ class Inside:
                 self._reader.hang_up(lambda: os.close(self._into))
 
         async def live() -> int:
-            self.app = App(lambda _: self._load(), self._in, self.stdout, patient=True)
+            self.app = App(lambda *_: self._load(), self._in, self.stdout, patient=True)
             actor = threading.Thread(target=act, name="test")
             actor.start()
             try:

@@ -21,14 +21,16 @@ ROOMS = ("speaker", "sources", "storage", "web", "notify", "metrics", "logs")
 PURE = {
     *("__future__", "abc", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "heapq"),
     *("ipaddress", "itertools", "math", "operator", "re", "string", "typing"),
+    # Signatures: arithmetic on octets.
+    *("base64", "binascii", "hashlib", "hmac"),
 }
 TELLS_THE_TIME = {"now", "today", "utcnow"}
 """What of datetime is a clock; the rest is arithmetic."""
-PROGRAMS = {"archiving", "cli", "demo", "discover", "simulator"}
+PROGRAMS = {"archiving", "asking", "cli", "demo", "discover", "keys", "simulator"}
 """Run in a terminal by a person; `run`, the API process, is `app`."""
-LAZY = {"demo", "simulator", "remote", "replay", "proof", "stanza"}
+LAZY = {"demo", "following", "overview", "proof", "remote", "replay", "simulator", "stanza", "tables"}
 """What the cli needs for one command, and not to start the API process."""
-COMMANDS = {"archiving", "discover"}
+COMMANDS = {"archiving", "asking", "discover", "keys", "steering"}
 """Commands in modules of their own: the cli imports them, and they import the rooms they need when they run."""
 
 
@@ -187,7 +189,8 @@ def commands_start_lightly(modules: Iterable[Module]) -> list[str]:
         for module, found in each_import(modules)
         if module.room in COMMANDS
         and ours(found.module)
-        and room_of(found.module) not in {"", "config", "core", module.room}
+        # `asking` is a command's module itself, with what all that ask the running program have in common.
+        and room_of(found.module) not in {"", "config", "core", "asking", module.room}
         and not (found.lazy or found.typing)
     ]
 

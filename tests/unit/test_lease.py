@@ -7,13 +7,28 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 from lab import wait_for
 
-from exabgp_bfd.core.model import Believed, Command, Remember, Route, SpeakerError, Watchdog
-from exabgp_bfd.keeper import Board, Keeper, answers_are_on, circumstances
+from exabgp_bfd.app import App
+from exabgp_bfd.config import Overrides, load
+from exabgp_bfd.core.engine import Engine
+from exabgp_bfd.core.model import (
+    BY_HAND,
+    Action,
+    Believed,
+    ByHand,
+    Command,
+    Override,
+    Remember,
+    Route,
+    SpeakerError,
+    Watchdog,
+)
+from exabgp_bfd.keeper import Board, Circumstances, Keeper, answers_are_on, circumstances
 from exabgp_bfd.lease import Lease
 
 DNS = Route(ip_network("192.0.2.53/32"))
@@ -36,6 +51,23 @@ def believed(service: str, route: Route) -> Believed:
 def remember(service: str, route: Route | Watchdog, *, announced: bool = True) -> Remember:
     return Remember(service, route.key, route if announced else None, 1)
 
+
+LEASED = """
+[storage]
+path = "journal.db"
+[api]
+listen = "off"
+[speaker]
+lease = 5.0
+[[device]]
+name = "edge1"
+host = "127.0.0.1"
+[[service]]
+name = "dns"
+prefixes = ["192.0.2.53/32"]
+sessions = ["edge1/198.51.100.1"]
+lease = true
+"""
 
 # --- the board --------------------------------------------------------------------------------------------------------
 
@@ -174,6 +206,41 @@ def test_a_lease_that_is_too_large_says_so_and_promises_nothing(caplog):
 
     asyncio.run(act())
     assert caplog.text.count("no longer") == 1
+
+
+@pytest.mark.parametrize("by", ["an order of before", "a command by hand of before"])
+def test_what_the_first_breath_announces_is_on_the_board(tmp_path, by):
+    """Before anything was polled: what an order holds, and what a service takes over from an operator's command."""
+    (tmp_path / "x.toml").write_text(LEASED)
+    board = Board(1 << 16)
+    reads, into = os.pipe()
+    out, writes = os.pipe()
+
+    async def act() -> None:
+        app = App(lambda _, stored: load(tmp_path / "x.toml", Overrides(), {}, stored), reads, writes, patient=True)
+        app.loop = asyncio.get_running_loop()
+        app.pipe.start(app.loop)
+        parts = app._prepare()
+        app._kept = Circumstances(board, 1, 1)
+        if by == "an order of before":
+            override = Override("dns", Action.ANNOUNCE, "noc", "x", time.time())
+            restored = replace(parts.restored, overrides=(override,))
+        else:
+            order = ByHand(DNS, True, "noc", "x", time.time())
+            held = (believed(BY_HAND, DNS),)
+            restored = replace(parts.restored, by_hand=(order,), believed=held, rib_kept=True, expired=False)
+        engine = Engine(parts.settings.plan, restored, parts.made)
+        life = asyncio.create_task(app._live(replace(parts, restored=restored, engine=engine)))
+        await asyncio.sleep(0)
+        assert board.lines().startswith(b"dns\t192.0.2.53/32\twithdraw route 192.0.2.53/32")
+        app._end("the test is over")
+        await life
+        app.pipe.close()
+        app._log.stop()
+
+    asyncio.run(act())
+    for descriptor in (into, out):
+        os.close(descriptor)
 
 
 def test_it_is_renewed_while_the_loop_runs_and_not_while_it_is_stuck(board):

@@ -8,17 +8,48 @@ import json
 import os
 import socket
 import stat
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from exabgp.reactor.api.processes import Processes
 from lab import free_port
 
-from exabgp_bfd.config import DEFAULT_JOURNAL, Glimpse, Listen, Overrides, glimpse, load
-from exabgp_bfd.core.model import ConfigError
+from exabgp_bfd import app as application
+from exabgp_bfd.app import App
+from exabgp_bfd.config import (
+    DEFAULT_JOURNAL,
+    LOST,
+    Glimpse,
+    Listen,
+    Overrides,
+    Settings,
+    glimpse,
+    load,
+    with_devices,
+)
+from exabgp_bfd.core.engine import Engine
+from exabgp_bfd.core.model import (
+    Believed,
+    ConfigError,
+    Effect,
+    Event,
+    Note,
+    Remember,
+    Route,
+    Secret,
+    Start,
+    Tick,
+    Withdraw,
+)
+from exabgp_bfd.core.written import KeepDevice
 from exabgp_bfd.starts import BUCKET, Count, Kept, StartFile, count
+from exabgp_bfd.storage.database import readable_devices
+from exabgp_bfd.storage.journal import Journal
 from exabgp_bfd.waiting import CLIENTS, WaitingRoom
 
+NOBODY = Overrides()
 BEGIN = 1_800_000_000 // BUCKET * BUCKET
 """A bucket of ExaBGP's begins."""
 
@@ -74,6 +105,152 @@ def test_only_so_many_are_kept(tmp_path):
     assert list(file.read().listens) == [f"/etc/{number}.toml" for number in range(84, 100)]
 
 
+def test_devices_that_were_added_are_remembered_by_name_and_journal(tmp_path):
+    file, other = StartFile(tmp_path / "journal.db"), StartFile(tmp_path / "other.db")
+    file.note(BEGIN + 1.0, "one")
+    file.note_added({"edge9", "edge8"})
+    other.note_added(["b\u00f6hmen"])
+    file.note_listen("/etc/x.toml", "127.0.0.1:1")
+    assert file.note(BEGIN + 2.0, "one").number == 2
+    assert (file.added(), other.added()) == (("edge8", "edge9"), ("b\u00f6hmen",))
+    file.note_added(())
+    assert (file.added(), list(file.read().added), len(file.read().starts)) == ((), ["other.db"], 2)
+
+
+def test_as_many_devices_as_there_may_be_are_read_again(tmp_path):
+    names = [str(number).zfill(100).replace("0", "\u20ac") for number in range(10_001)]
+    names.sort()
+    for journal in ("a.db", "b.db", "c.db", "d.db"):
+        StartFile(tmp_path / journal).note_added(names)
+    assert list(StartFile(tmp_path / "d.db").read().added) == ["b.db", "c.db", "d.db"]
+    assert StartFile(tmp_path / "d.db").added() == tuple(names[:10_000])
+
+
+def test_a_file_of_an_older_version_is_read(tmp_path):
+    (tmp_path / "starts.json").write_text('{"starts": [[7.0, "one"]], "listens": {"x": "y"}}')
+    assert StartFile(tmp_path / "journal.db").read() == Kept(((7.0, "one"),), {"x": "y"})
+
+
+# --- a journal that knew devices of the configuration -----------------------------------------------------------------
+
+NAMED = """[storage]
+path = "journal.db"
+[[device]]
+name = "edge1"
+host = "192.0.2.1"
+[[service]]
+name = "dns"
+prefixes = ["192.0.2.53/32"]
+sessions = ["edge9/198.51.100.1"]
+"""
+EDGE9 = KeepDevice("edge9", Secret('{"name": "edge9", "host": "192.0.2.9", "community": "of its own"}'))
+
+
+@pytest.fixture
+def start(tmp_path):
+    """One attempt to start from a configuration that names a device which was added; what is known then."""
+    (tmp_path / "x.toml").write_text(NAMED)
+    path = tmp_path / "journal.db"
+    journal = Journal(path, "fra1")
+    journal.open()
+    journal.start()
+    route = Route(ip_network("192.0.2.53/32"))
+    rows = [Event(n, "x", details={"text": "y" * 200}) for n in range(1, 2000)]
+    journal.together([*rows, EDGE9, Remember("dns", route.key, route, 1)], 1_763_640_000_000_000)
+    journal.flushed().result(20)
+    assert journal.stop(20)
+
+    def prepare() -> tuple[Settings, list[str], list[Effect]]:
+        async def act() -> tuple[Settings, list[str], list[Effect]]:
+            app = App(lambda file, stored: load(file or tmp_path / "x.toml", NOBODY, {}, stored), 0, 1, patient=False)
+            parts = app._prepare()
+            app.settings = parts.settings
+            # What a journal that outlived it would tell: ExaBGP has the route.
+            believed = replace(parts.restored, believed=(Believed("dns", route, 1),), rib_kept=True, expired=False)
+            engine = Engine(parts.settings.plan, believed, parts.made)
+            try:
+                effects = engine.handle(Start({}), parts.made)
+                effects += engine.handle(Tick(), parts.made + 100_000)
+                app._note_added()
+                return parts.settings, [note.event_type for note in app._untold], effects
+            finally:
+                parts.journal.stop(20)
+                await parts.routers.close()
+                if app._log is not None:
+                    app._log.stop()
+
+        return asyncio.run(act())
+
+    return prepare
+
+
+def withdrawn(effects: list[Effect]) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, Withdraw)]
+
+
+def test_a_journal_that_is_gone_leaves_a_device_that_the_file_names_unknown(start, tmp_path):
+    assert [each.name for each in start()[0].targets] == ["edge1", "edge9"]
+    assert "of its own" not in (tmp_path / "starts.json").read_text()
+    for path in tmp_path.glob("journal.db*"):
+        path.unlink()
+    for _ in range(2):  # and the next start as well
+        settings, _, effects = start()
+        assert ([each.name for each in settings.targets], settings.lost) == (["edge1"], ("edge9",))
+        assert [each.name for each in settings.plan.devices] == ["edge1", "edge9"]
+        assert [(each.place, each.text[:22]) for each in settings.unreadable] == [
+            ("device edge9", "was added over HTTP, a")
+        ]
+        assert withdrawn(effects) == []
+
+
+def test_a_damaged_journal_is_mended_before_a_device_that_the_file_names_is_missed(start, tmp_path, caplog):
+    path = tmp_path / "journal.db"
+    with path.open("r+b") as file:
+        file.write(bytes(100))
+    for _ in range(2):  # nobody has noted any names
+        with pytest.raises(ConfigError, match="no device edge9"):
+            start()
+    assert caplog.text.count("set aside as") == 1
+    assert readable_devices(path) == {}, "it is a journal again"
+
+
+def test_what_was_mended_before_anybody_could_be_told_is_told_later(start, tmp_path, monkeypatch):
+    readable = iter([None])
+    monkeypatch.setattr(application, "readable_devices", lambda path: next(readable, readable_devices(path)))
+    monkeypatch.setattr(Journal, "notes", lambda _: [Note("store_damaged", {})])
+    settings, untold, _ = start()
+    assert ([each.name for each in settings.targets], settings.lost) == (["edge1", "edge9"], ())
+    assert untold == ["store_damaged"]
+
+
+def test_a_journal_that_nobody_may_look_at_is_none_without_devices(tmp_path, monkeypatch):
+    def refuse(_: Path) -> bool:
+        raise PermissionError
+
+    assert readable_devices(tmp_path / "none.db") == {}
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert readable_devices(tmp_path / "none.db") is None
+
+
+def test_a_damaged_journal_whose_devices_were_noted_stops_nobody(start, tmp_path):
+    start()
+    with (tmp_path / "journal.db").open("r+b") as file:
+        file.write(bytes(100))
+    settings, _, effects = start()
+    assert settings.lost == ("edge9",)
+    assert withdrawn(effects) == []
+
+
+def test_a_reload_goes_on_refusing_what_the_journal_has_no_more(tmp_path):
+    (tmp_path / "x.toml").write_text(NAMED)
+    with pytest.raises(ConfigError, match="no device edge9"):
+        load(tmp_path / "x.toml", NOBODY, {}, lambda _: {})
+    added = load(tmp_path / "x.toml", NOBODY, {}, lambda _: {"edge9": LOST})
+    again = with_devices(added, (*added.targets, replace(added.targets[0], name="edge9")))
+    assert ([each.name for each in again.plan.devices], again.lost) == (["edge1", "edge9"], ())
+    assert with_devices(added, added.targets).plan == added.plan
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "7", '{"starts": 1, "listens": {}}', '{"starts": [[1]], "listens": {}}', "[" * 9999]
 )
@@ -108,7 +285,6 @@ def test_a_link_is_not_followed(tmp_path):
 # --- what settings that are wrong still tell --------------------------------------------------------------------------
 
 WRONG = "[[service]]\nname = 7\n"
-NOBODY = Overrides()
 
 
 @pytest.mark.parametrize(
