@@ -11,6 +11,7 @@ MEASURES = {
     "faults": "tests.bench.faults",
     "polling": "tests.bench.polling",
     "notifications": "tests.bench.notifications",
+    "api": "tests.bench.api",
     "soak": "tests.bench.soak",
     "bgp": "tests.bench.bgp",
     "stores": "tests.bench.stores",

@@ -1,7 +1,7 @@
 """What else goes on meanwhile: a full feed of UPDATEs on stdin, and clients that read the API without pause.
 
 As programs, each until its own stdin ends: `python -m tests.bench.load feed LINES_A_SECOND` writes messages to its
-stdout, `python -m tests.bench.load read PORT` asks the API; both tell on stderr, as JSON, what they did.
+stdout, `python -m tests.bench.load read PORT [PATH ...]` asks the API; both tell on stderr, as JSON, what they did.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import IO, Any
+
+from tests.bench.report import milliseconds
 
 PATHS = ("/sessions?limit=200", "/services", "/events", "/metrics")
 _SLOT = 0.001  # seconds between two bursts of the feed: ExaBGP writes line by line as the UPDATEs come in
@@ -81,24 +83,44 @@ def feed(rate: int) -> dict[str, Any]:
     return {"lines": lines, "seconds": round(time.monotonic() - began, 3)}
 
 
-def read(port: int) -> dict[str, Any]:
-    """Asks for one page after the other over one connection, and counts the answers by status."""
+def read(port: int, *paths: str) -> dict[str, Any]:
+    """Asks for one page after the other over one connection, and counts the answers by status.
+
+    A request that no whole answer came to is `lost`: the connection ended, or nothing came for a minute.
+    """
     statuses: Counter[str] = Counter()
-    slowest = octets = 0
+    took: list[int] = []
+    lost = octets = 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for path in itertools.cycle(PATHS):
+    began = time.monotonic()
+    for path in itertools.cycle(paths or PATHS):
         if _over():
             break
         asked = time.perf_counter_ns()
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        octets += len(answer.read())
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            octets += len(answer.read())
+        except (OSError, http.client.HTTPException):
+            lost += 1
+            connection.close()
+            continue
         statuses[str(answer.status)] += 1
-        slowest = max(slowest, time.perf_counter_ns() - asked)
+        took.append(time.perf_counter_ns() - asked)
     connection.close()
-    return {"statuses": dict(statuses), "octets": octets, "slowest_ms": round(slowest / 1e6, 1)}
+    times = milliseconds(took or [0])
+    return {
+        "statuses": dict(statuses),
+        "octets": octets,
+        "seconds": round(time.monotonic() - began, 3),
+        "slowest_ms": round(times["max_ms"], 1),
+        "p50_ms": times["p50_ms"],
+        "p99_ms": times["p99_ms"],
+        "lost": lost,
+    }
 
 
 if __name__ == "__main__":
-    program = {"feed": feed, "read": read}[sys.argv[1]]
-    sys.stderr.write(json.dumps(program(int(sys.argv[2]))))
+    sys.stderr.write(
+        json.dumps(feed(int(sys.argv[2])) if sys.argv[1] == "feed" else read(int(sys.argv[2]), *sys.argv[3:]))
+    )

@@ -68,6 +68,9 @@ name = "bench"
 path = "{journal}"
 [api]
 listen = "127.0.0.1:{api}"
+[api.rates]
+requests = 0
+failures = 0
 [log]
 level = "info"
 [traps]
