@@ -7,6 +7,7 @@ a secret in the log or the API, a traceback.
 from __future__ import annotations
 
 import getpass
+import itertools
 import json
 import os
 import re
@@ -41,7 +42,7 @@ from lab.process import (
 )
 
 from exabgp_bfd import __version__, config
-from exabgp_bfd.app import RETRY_SECONDS, App
+from exabgp_bfd.app import DECIDES_AT_MOST, RETRY_SECONDS, App
 from exabgp_bfd.core.model import (
     Action,
     Clear,
@@ -59,7 +60,9 @@ from exabgp_bfd.core.model import (
     Tick,
     Webhook,
 )
+from exabgp_bfd.core.written import Deed, DeviceChange
 from exabgp_bfd.desk import WebDesk
+from exabgp_bfd.starts import StartFile
 from exabgp_bfd.storage import database
 from exabgp_bfd.storage.journal import Journal
 from exabgp_bfd.storage.queries import StoredEvent
@@ -329,7 +332,7 @@ def test_a_log_begun_before_the_start_failed_follows_its_corrected_settings(laun
     process.write_toml(head + toml(router.port), head=False)
     process = launch("--config", str(process.toml))
     wait_for(lambda: "the journal cannot be written" in process.log(), "said")
-    assert WAITING in (tmp_path / "old.log").read_text()
+    wait_for(lambda: WAITING in (tmp_path / "old.log").read_text(), "in the log as well")
     process.write_toml(toml(router.port, f'[log]\nlevel = "info"\nfile = "{process.log_file}"'))
     wait_for(lambda: process.lines == [ANNOUNCE], "started by itself")
     wait_for(lambda: "route_announce" in process.log_file.read_text(), "in the new file")
@@ -577,7 +580,7 @@ def test_a_webhook_does_not_wait_for_bgp_messages(tmp_path, router, monkeypatch)
         wait_for(lambda: inside.lines, "announced")
         inside.write(b'{ "exabgp": "5.0.0", "type": "state" }\n')
         wait_for(lambda: app._journal is not None and app._journal.counters().queued_messages, "a message waits")
-        numbers.append(app.accept(Webhook("edge1", "link_failure", {}), 5.0))
+        numbers.extend(app.accept([Webhook("edge1", "link_failure", {})], None, 5.0).events)
 
     assert inside.play(report) == 0
     assert numbers
@@ -644,7 +647,7 @@ def test_nothing_is_announced_after_the_last_word(tmp_path, router):
         wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
         app.call(lambda: flap(app), 5.0)
         with pytest.raises(StoreError):
-            app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+            app.accept([Webhook("edge1", "link_failure", {})], None, 5.0)
 
     assert inside.play(end) == 0
     assert inside.lines == [ANNOUNCE, WITHDRAW]
@@ -792,7 +795,7 @@ def test_each_resource_has_one_owner(tmp_path, router, monkeypatch):
         router.set(State.DOWN)
         wait_for(lambda: inside.lines == [ANNOUNCE, WITHDRAW], "withdrawn")
         wait_for(lambda: "web" in threads(), "the web")
-        app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+        app.accept([Webhook("edge1", "link_failure", {})], None, 5.0)
         ours = {name.rstrip("0123456789_-") for name in threads() - before}
         # `asyncio` builds the web, `(_monitor)` is the log's, the last two are this test's.
         assert {name for name in ours if "_monitor" not in name} <= {
@@ -803,7 +806,7 @@ def test_each_resource_has_one_owner(tmp_path, router, monkeypatch):
         # The main thread opens the journal, before the writer has it.
         assert {thread for mode, thread in connections if mode != "ro"} == {"MainThread", "journal"}
         connections.clear()
-        app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+        app.accept([Webhook("edge1", "link_failure", {})], None, 5.0)
         assert not {thread for mode, thread in connections if mode != "ro"} - {"journal"}
 
     monkeypatch.setattr(os, "write", writing)
@@ -897,7 +900,7 @@ def test_an_input_that_the_engine_does_not_take_ends_nothing(tmp_path, router, m
         monkeypatch.setattr(app._engine, "handle", broken)
         for _ in range(3):
             with pytest.raises(StoreError):
-                app.accept(Webhook("edge1", "link_failure", {}), 5.0)
+                app.accept([Webhook("edge1", "link_failure", {})], None, 5.0)
         assert app.faults == ["engine"]
         assert not desk.alive(5.0)
         assert "the engine did not take an input by a fault" in " ".join(desk.ready())
@@ -979,6 +982,53 @@ def test_of_two_reloads_the_file_that_was_read_last_holds(tmp_path, router):
         wait_for(lambda: inside.lines[-1] == f"{ANNOUNCE} med 4", "a later signal counts again")
 
     assert inside.play(reload) == 0
+
+
+def test_changes_of_devices_leave_the_loop_to_decisions(tmp_path, router, monkeypatch):
+    """However fast they are asked for, and however long each holds up the loop."""
+    inside = Inside(lambda: settings(tmp_path, router.port))
+    held: list[tuple[float, float]] = []
+
+    def added(app: App, name: str) -> None:
+        app.change_device(DeviceChange(Deed.ADD, None, "noc", {"name": name, "host": "127.0.0.1"}), 20.0)
+
+    def change(app: App) -> None:
+        wait_for(lambda: inside.lines == [ANNOUNCE], "announced")
+        take = app._changed
+
+        def slowly(*what: object) -> object:
+            began = time.monotonic()
+            time.sleep(0.1)
+            done = take(*what)
+            held.append((began, time.monotonic()))
+            return done
+
+        monkeypatch.setattr(app, "_changed", slowly)
+        for number in range(3):
+            added(app, f"edge{number + 2}")
+        for (began, ended), (next_began, _) in itertools.pairwise(held):
+            assert next_began - ended >= 9 * (ended - began) * 0.99
+        with pytest.raises(TimeoutError, match="so soon"):
+            app.change_device(DeviceChange(Deed.ADD, None, "noc", {"name": "x", "host": "127.0.0.1"}), 0.2)
+        assert app._decides_until - time.monotonic() < DECIDES_AT_MOST
+
+        def too_late() -> None:
+            with pytest.raises(TimeoutError, match="stopping"):
+                added(app, "edge8")
+            refused.set()
+
+        waiting, refused = threading.Thread(target=too_late), threading.Event()
+        app._decides_until = time.monotonic() + 19.0
+        waiting.start()
+        wait_for(app._reloading.locked, "it waits")
+        with pytest.raises(TimeoutError, match="is under way"):
+            added(app, "edge9")
+        app.call(lambda: app._end("the test is over"), 5.0)
+        waiting.join(10)
+        assert refused.is_set(), "an end waits for nobody"
+
+    assert inside.play(change) == 0
+    assert StartFile(tmp_path / "inside.db").added() == ("edge2", "edge3", "edge4")
 
 
 def test_a_reload_that_came_too_late_takes_nothing(tmp_path, router):
