@@ -171,11 +171,11 @@ def test_many_at_once(serve, app, files):
 )
 def test_what_is_no_tls_ends_and_hurts_nobody(serve, app, files, sent):
     web = serve(app)
-    with socket.create_connection(("127.0.0.1", web.port), 20) as raw:
+    # It may have hung up at any of these.
+    with socket.create_connection(("127.0.0.1", web.port), 20) as raw, contextlib.suppress(OSError):
         raw.sendall(sent)
         raw.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionResetError):
-            assert b"200" not in raw.recv(65536)
+        assert b"200" not in raw.recv(65536)
     # Some that are gone before the handshake begins.
     for _ in range(20):
         raw = socket.create_connection(("127.0.0.1", web.port), 20)
@@ -199,9 +199,11 @@ def test_an_older_tls_is_refused(serve, app, files):
     assert context(files).minimum_version is ssl.TLSVersion.TLSv1_2
     hello = bytes.fromhex("160301002f0100002b0301") + b"\1" * 32 + bytes.fromhex("000004002f00350100")  # TLS 1.0
     with socket.create_connection(("127.0.0.1", web.port), 20) as raw:
-        raw.sendall(hello)
-        raw.shutdown(socket.SHUT_WR)
-        answer = raw.recv(65536)
+        answer = b""
+        with contextlib.suppress(OSError):  # it may have hung up at any of these
+            raw.sendall(hello)
+            raw.shutdown(socket.SHUT_WR)
+            answer = raw.recv(65536)
     assert answer[:1] in {b"", b"\x15"}  # an alert, or nothing: never a handshake
 
 

@@ -187,6 +187,7 @@ def test_one_that_does_not_answer_holds_no_other(office, receive):
     room.tell(endpoint(slow, "slow", timeout=30.0), endpoint(quick_one, "quick"))
     room.happens(*["bfd_failure"] * 20)
     wait_for(lambda: len(quick_one.told) == 20, "the other is told")
+    wait_for(lambda: slow.told, "it was asked as well")
     assert len(slow.told) == 1
     assert (room.view("slow").waiting, room.view("slow").sent) == (20, 0)
 
