@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from itertools import islice
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from flask import Response, jsonify, request
@@ -137,10 +138,36 @@ def _cursor_schema(longest: int) -> dict[str, Any]:
     }
 
 
-class _Page(BaseModel):
-    """How much of a list, and from where; a longer page than the longest is cut, `next_cursor` goes on."""
+class _Filter(BaseModel):
+    """What may stand in a query, and nothing else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Span(_Filter):
+    """From when, until when."""
+
+    since: Moment | None = None
+    until: Moment | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError("since is after until")
+        return self
+
+
+class _OfEvents(_Filter):
+    """What events are about."""
+
+    device: OfDevice = None
+    session: OfSession = None
+    service: OfService = None
+    event_type: OfType = None
+
+
+class _Page(_Filter):
+    """How much of a list, and from where; a longer page than the longest is cut, `next_cursor` goes on."""
 
     limit: Limit = 200
 
@@ -150,27 +177,13 @@ class _Page(BaseModel):
         return min(self.limit, MOST)
 
 
-class CountFilter(BaseModel):
+class CountFilter(_Span, _OfEvents):
     """Which events are counted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    device: OfDevice = None
-    session: OfSession = None
-    service: OfService = None
-    event_type: OfType = None
-    since: Moment | None = None
-    until: Moment | None = None
     site: Annotated[
         Name | None,
         Field(description="Whose: another site's, or `*` for all of them; this site's where nothing is said."),
     ] = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> CountFilter:
-        if self.since is not None and self.until is not None and self.since > self.until:
-            raise ValueError("since is after until")
-        return self
 
     def question(self) -> EventQuery:
         """The question to the store."""
@@ -184,20 +197,10 @@ class CountFilter(BaseModel):
         )
 
 
-class EventFilter(_Page):
+class EventFilter(CountFilter, _Page):
     """Which events."""
 
     limit: Limit = 50
-    device: OfDevice = None
-    session: OfSession = None
-    service: OfService = None
-    event_type: OfType = None
-    since: Moment | None = None
-    until: Moment | None = None
-    site: Annotated[
-        Name | None,
-        Field(description="Whose: another site's, or `*` for all of them; this site's where nothing is said."),
-    ] = None
     cursor: Annotated[
         Annotated[int, Field(ge=1, lt=2**63)] | Annotated[str, Field(max_length=400)] | None,
         Field(union_mode="left_to_right"),
@@ -211,35 +214,15 @@ class EventFilter(_Page):
             raise ValueError("must be a whole number of at least 1: the next_cursor of the page before")
         return cursor
 
-    @model_validator(mode="after")
-    def _in_order(self) -> EventFilter:
-        if self.since is not None and self.until is not None and self.since > self.until:
-            raise ValueError("since is after until")
-        return self
-
     def question(self) -> EventQuery:
         """The question to the store: one event more than the page holds, which tells whether there is a next one."""
-        return EventQuery(
-            limit=self.size + 1,
-            device=self.device,
-            session=self.session,
-            service=self.service,
-            event_type=self.event_type,
-            since=self.since,
-            until=self.until,
-            before=self.cursor if isinstance(self.cursor, int) else None,
-        )
+        before = self.cursor if isinstance(self.cursor, int) else None
+        return replace(super().question(), limit=self.size + 1, before=before)
 
 
-class StreamFilter(BaseModel):
+class StreamFilter(_OfEvents):
     """Which events are followed, and from where; neither `since` nor `after`: from now on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    device: OfDevice = None
-    session: OfSession = None
-    service: OfService = None
-    event_type: OfType = None
     since: Moment | None = None
     after: Annotated[
         int | None,
@@ -312,15 +295,8 @@ class BgpFilter(_Page):
         return BgpQuestion(limit=self.size + 1, **told)
 
 
-class _Dated(BgpFilter):
-    since: Moment | None = None
-    until: Moment | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> _Dated:
-        if self.since is not None and self.until is not None and self.since > self.until:
-            raise ValueError("since is after until")
-        return self
+class _Dated(_Span, BgpFilter):
+    """Those that have a time."""
 
 
 class RateFilter(_Dated):
@@ -382,10 +358,8 @@ class DeviceFilter(_Page):
     cursor: Annotated[Name | None, Field(description="The name of the last device on the page before.")] = None
 
 
-class DeviceDeed(BaseModel):
+class DeviceDeed(_Filter):
     """How a device is changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dry_run: Annotated[bool, Field(description="Only tell what it would change.")] = False
     force: Annotated[bool, Field(description="Also where a route is withdrawn at once by it.")] = False
@@ -406,10 +380,8 @@ class ServiceFilter(_Page):
     cursor: Annotated[Name | None, Field(description="The name of the last service on the page before.")] = None
 
 
-class Rehearsing(BaseModel):
+class Rehearsing(_Filter):
     """Whether a change is made, or only told of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dry_run: Annotated[bool, BeforeValidator(_flag), Field(description="Only tells what would be done.")] = False
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.bench.blocked import Watch
 from tests.bench.machine import load_average, own_usage, usage
-from tests.bench.reaction import metric, page, prefix_of, reaction_of, spread, work_folder
+from tests.bench.reaction import SERVICE, metric, page, prefix_of, reaction_of, spread, work_folder
 from tests.bench.relay import Relay
 from tests.bench.report import Column, Figures, Result, milliseconds
 from tests.bench.router import COMMUNITY, RouterProcess, peer
@@ -72,16 +72,6 @@ profile = "bfd-std"
 interval = {interval}
 timeout = 5.0
 stale_after = 60.0
-"""
-SERVICE = """
-[[service]]
-name = "s{number}"
-prefixes = ["{prefix}"]
-next_hop = "self"
-sessions = ["r1/{peer}"]
-rise = 1
-hold_up = 0.0
-confirm = false
 """
 COLUMNS = (
     Column("lines_a_second", "lines/s", ".0f"),

@@ -26,6 +26,7 @@ from typing import Any
 
 from tests.bench import snmp_usm
 from tests.bench.machine import usage
+from tests.bench.reaction import prefix_of
 from tests.bench.report import Column, Figures, Result, milliseconds
 from tests.bench.snmp_agent import BOOTS, COMMUNITY, AgentProcess, address, engine_id, peer
 from tests.bench.snmp_octets import (
@@ -252,7 +253,7 @@ def _ours(options: argparse.Namespace, version: str, *, trust: bool) -> dict[str
         traps, journal = free_port(socket.SOCK_DGRAM), folder / "journal.db"
         process = _process(folder, options, version, agent, (traps, journal), sessions, trust=trust)
         stack.callback(process.stop)
-        prefixes = list(map(_prefix, range(1, sessions + 1)))
+        prefixes = list(map(prefix_of, range(1, sessions + 1)))
         process.expect("announce", prefixes, PATIENCE + sessions / 20)
         sender = Sender(version, traps, lambda: int(agent.tell()["engine_time"]))
         stack.callback(sender.close)
@@ -290,7 +291,7 @@ def _process(
         trust=str(trust).lower(),
     )
     numbers = range(1, sessions + 1)
-    toml.write_text(text + "".join(SERVICE.format(number=n, prefix=_prefix(n), peer=peer(n)) for n in numbers))
+    toml.write_text(text + "".join(SERVICE.format(number=n, prefix=prefix_of(n), peer=peer(n)) for n in numbers))
     command = [sys.executable, "-m", "exabgp_bfd", "run", "--config", str(toml)]
     return Speaker(command, folder / "exabgp-bfd.log", ROOT, answers=True)
 
@@ -304,8 +305,8 @@ def _single(process: Speaker, agent: AgentProcess, sender: Sender, count: int, p
         agent.set("down", [number])
         (datagram,) = sender.traps([number])
         at = sender.send([datagram])
-        said = process.expect("withdraw", [_prefix(number)], PATIENCE)
-        took.append(said[_prefix(number)].at - at)
+        said = process.expect("withdraw", [prefix_of(number)], PATIENCE)
+        took.append(said[prefix_of(number)].at - at)
         time.sleep(pause)
     ended = usage(process.pid)
     return {
@@ -319,7 +320,7 @@ def _restored(process: Speaker, agent: AgentProcess, count: int) -> None:
     """Has all sessions be up again, which only polls tell: an Up counts when it was seen in its turn."""
     process.forget()
     agent.set("up", range(1, count + 1))
-    process.expect("announce", map(_prefix, range(1, count + 1)), PATIENCE)
+    process.expect("announce", map(prefix_of, range(1, count + 1)), PATIENCE)
     time.sleep(1.0)
 
 
@@ -335,7 +336,7 @@ def _burst(
     began = usage(process.pid)
     at = sender.send(datagrams)
     acknowledged = sender.answers(count) if informs else None
-    said = process.expect("withdraw", map(_prefix, numbers), PATIENCE)
+    said = process.expect("withdraw", map(prefix_of, numbers), PATIENCE)
     ended = usage(process.pid)
     with contextlib.suppress(AssertionError):
         wait_for(lambda: _taken(journal) - before >= count, "the journal has them all", 5.0)
@@ -363,10 +364,6 @@ def _taken(journal: Path) -> int:
     with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=5)) as connection:
         (count,) = connection.execute("SELECT count(*) FROM event WHERE event_type = 'snmp_trap'").fetchone()
     return int(count)
-
-
-def _prefix(number: int) -> str:
-    return f"{ip_address('198.18.0.0') + number}/32"
 
 
 # --- pysnmp's receiver ------------------------------------------------------------------------------------------
